@@ -1,0 +1,305 @@
+"""Every message that crosses a process boundary: one frozen struct per kind, nothing untyped.
+
+Three conversations:
+  control      actor, learner, launcher  <->  head       HELLO, BEAT, WANT, RESULT, BYE, ...
+  trajectories actor                     <->  learner k  OPEN, TRAJECTORY, GET  <->  CREDIT, SETTLE, REFUSED, PARAMETERS
+  parameters   learner k                  ->  actors     PARAMETERS, BEACON (published; dropped ones are repaired by GET)
+
+Frame 1 is a msgpack header of at most 4 KiB (64 KiB on control), frame 2 one optional body of raw bytes.
+CREDIT says "it is off the wire, send more"; SETTLE says "the checkpoint that contains its effect is on disk".
+"""
+
+from typing import Any, ClassVar
+
+import msgspec
+
+PROTOCOL = 1
+"""Version of the framing; peers of another version are refused at HELLO and OPEN."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all headers; `kind` is the wire name."""
+
+    kind: ClassVar[str] = ""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Who sends: a stable name and the incarnation that fences off its predecessors.
+
+    name: for instance `actor-3` or `learner-0`.
+    incarnation: grows with every start of that name (nanoseconds of the start).
+    """
+
+    name: str
+    incarnation: int
+
+
+class TensorSpec(msgspec.Struct, frozen=True, array_like=True):
+    """One tensor of a body: its bytes start at `offset`, a multiple of 64."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+
+
+# --- control: to the head ---
+
+
+class Hello(Message):
+    """A role introduces itself. Learners say where they listen and what they hold."""
+
+    kind: ClassVar[str] = "hello"
+    protocol: int
+    source: Source
+    role: str
+    pid: int
+    metrics_address: str = ""
+    trajectory_address: str = ""
+    parameter_address: str = ""
+    holding: tuple[str, ...] = ()
+    """Ticket ids an actor is playing or has not settled (after a restart of the head)."""
+
+
+class LearnerBeat(Message):
+    """Twice a second, and on every change: what a learner has.
+
+    version: newest committed parameter version (= iterations trained).
+    env_steps: training env steps in that version.
+    received: per open iteration, the ticket indices that arrived.
+    received_env_steps: env steps of those tickets, per iteration.
+    finished: the run's env steps are reached and the final version is committed.
+    books: trajectories trained, and dropped by reason.
+    metrics: newest iteration's learning metrics.
+    phases: seconds spent so far, by phase.
+    parameters_sha256: hash of the newest committed version.
+    """
+
+    kind: ClassVar[str] = "learner_beat"
+    source: Source
+    agent: int
+    version: int
+    env_steps: int
+    received: dict[str, tuple[int, ...]]
+    received_env_steps: dict[str, int]
+    finished: bool
+    drained: bool
+    trained: int
+    dropped: dict[str, int]
+    metrics: dict[str, float]
+    phases: dict[str, float]
+    parameters_sha256: str
+
+
+class ActorBeat(Message):
+    """Once a second: what an actor does."""
+
+    kind: ClassVar[str] = "actor_beat"
+    source: Source
+    env_steps: int
+    episodes: int
+    produced: int
+    unsettled: int
+    phases: dict[str, float]
+
+
+class Want(Message):
+    """An actor asks for a ticket; the head answers when it has one."""
+
+    kind: ClassVar[str] = "want"
+    source: Source
+
+
+class Result(Message):
+    """What an evaluate ticket came to, one entry per episode."""
+
+    kind: ClassVar[str] = "result"
+    source: Source
+    ticket_id: str
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+    won: tuple[bool, ...]
+
+
+class Bye(Message):
+    """A role leaves on purpose; an actor that says it has nothing unsettled."""
+
+    kind: ClassVar[str] = "bye"
+    source: Source
+
+
+class Exited(Message):
+    """The supervisor reports the end of a child, so that leases need not wait for a deadline."""
+
+    kind: ClassVar[str] = "exited"
+    name: str
+    incarnation: int
+    exit_code: int
+    restarting: bool
+
+
+class Command(Message):
+    """The launcher asks for `status`, `drain` or `stop`."""
+
+    kind: ClassVar[str] = "command"
+    name: str
+
+
+# --- control: from the head ---
+
+
+class Welcome(Message):
+    """Answer to HELLO: everything the role needs to work."""
+
+    kind: ClassVar[str] = "welcome"
+    run_id: str
+    head_incarnation: int
+    config_json: str
+    learners: dict[str, tuple[str, str]]
+    """Agent -> (trajectory address, parameter address) of the learners known so far."""
+
+
+class Directory(Message):
+    """The learners' addresses changed."""
+
+    kind: ClassVar[str] = "directory"
+    learners: dict[str, tuple[str, str]]
+
+
+class Lease(Message):
+    """A ticket to play."""
+
+    kind: ClassVar[str] = "lease"
+    head_incarnation: int
+    ticket_kind: str
+    iteration: int
+    index: int
+    seeds: tuple[int, ...]
+    versions: tuple[int, ...]
+    greedy: bool
+
+
+class Orders(Message):
+    """Answer to every beat: what the head wants of a role.
+
+    keep_from: oldest parameter version that open tickets still need (learners).
+    drain: finish what is in hand, then leave.
+    head_incarnation: lets a role notice a new head and say HELLO again.
+    """
+
+    kind: ClassVar[str] = "orders"
+    head_incarnation: int
+    keep_from: int
+    drain: bool
+
+
+class Status(Message):
+    """Answer to the `status` command: the run as JSON (a view for people and for summary.json)."""
+
+    kind: ClassVar[str] = "status"
+    report: dict[str, Any]
+
+
+class Reject(Message):
+    """A peer is refused, with the reason and the mend in one sentence."""
+
+    kind: ClassVar[str] = "reject"
+    reason: str
+
+
+# --- trajectories: actor to learner ---
+
+
+class Open(Message):
+    """An actor opens its conversation with a learner and asks for credit."""
+
+    kind: ClassVar[str] = "open"
+    protocol: int
+    source: Source
+    run_id: str
+
+
+class Trajectory(Message):
+    """One agent's slice of one played ticket; the body holds its tensors.
+
+    learner_incarnation: the learner it was addressed to; after a restart the actor resends.
+    sequence: 0, 1, 2, ... per (source, agent), without gaps: the unit of the books.
+    digest: 128-bit BLAKE2b of the body, hexadecimal.
+    """
+
+    kind: ClassVar[str] = "trajectory"
+    source: Source
+    learner_incarnation: int
+    run_id: str
+    agent: int
+    sequence: int
+    iteration: int
+    index: int
+    versions: tuple[int, ...]
+    tensors: tuple[TensorSpec, ...]
+    digest: str
+
+
+class Get(Message):
+    """An actor asks for one parameter version."""
+
+    kind: ClassVar[str] = "get"
+    source: Source
+    version: int
+
+
+# --- trajectories: learner to actor ---
+
+
+class Credit(Message):
+    """Permission to send `amount` more trajectories; answers OPEN and every message taken off the wire."""
+
+    kind: ClassVar[str] = "credit"
+    learner_incarnation: int
+    amount: int
+
+
+class Settle(Message):
+    """These sequences are accounted for on disk: (sequence, outcome); outcome is `trained` or a drop reason."""
+
+    kind: ClassVar[str] = "settle"
+    learner_incarnation: int
+    outcomes: tuple[tuple[int, str], ...]
+
+
+# --- parameters: learner to actors ---
+
+
+class Parameters(Message):
+    """A policy snapshot; the body is safetensors. Published, and sent in answer to GET."""
+
+    kind: ClassVar[str] = "parameters"
+    agent: int
+    version: int
+    digest: str
+
+
+class Beacon(Message):
+    """Once a second: the newest version, for whoever missed its publication."""
+
+    kind: ClassVar[str] = "beacon"
+    agent: int
+    version: int
+    digest: str
+
+
+class Missing(Message):
+    """Answer to GET of a version that is not there (any more, or yet)."""
+
+    kind: ClassVar[str] = "missing"
+    agent: int
+    version: int
+
+
+CONTROL_KINDS: tuple[type[Message], ...] = (
+    Hello, LearnerBeat, ActorBeat, Want, Result, Bye, Exited, Command,
+    Welcome, Directory, Lease, Orders, Status, Reject,
+)  # fmt: skip
+TRAJECTORY_KINDS: tuple[type[Message], ...] = (
+    Open, Trajectory, Get, Credit, Settle, Parameters, Beacon, Missing, Reject,
+)  # fmt: skip

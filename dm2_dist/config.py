@@ -1,0 +1,226 @@
+"""The configuration: frozen, complete, one section per owner.
+
+Every result of a run is a function of this object alone: batch shapes, seeds, thread counts and devices are
+here, the number of actors is not. Nothing is filled in at run time; derived values are properties.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Algorithm = Literal["ippo", "dm2"]
+Schedule = Literal["sync", "pipelined"]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot work; the message names the keys and the mend."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionConfig:
+    """What one iteration plays."""
+
+    episodes_per_iteration: int = 256
+    """B: whole episodes per iteration."""
+    episodes_per_ticket: int = 8
+    """E: episodes an actor plays side by side; fixes the shapes of its arithmetic."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Policy and critic: LayerNorm, two ReLU layers, GRU, linear head (separate for every agent)."""
+
+    hidden_size: int = 64
+    """H: width of every hidden layer and of the GRU."""
+    policy_head_gain: float = 0.01
+    """Gain of the orthogonal initialisation of the policy's output layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig:
+    """PPO on one agent's trajectories (reference defaults of the DM2 paper, Table 1)."""
+
+    learning_rate: float = 5e-4
+    """Adam step size of the policy and of the critic."""
+    adam_epsilon: float = 1e-5
+    epochs: int = 10
+    """Passes over the batch per iteration."""
+    minibatches: int = 1
+    """Gradient steps per epoch; chunks are dealt to minibatches at random."""
+    clip: float = 0.05
+    """epsilon: clipping range of the importance ratio and, in normalised units, of the value."""
+    discount: float = 0.99
+    """gamma"""
+    gae_lambda: float = 0.95
+    """lambda of generalised advantage estimation."""
+    entropy_coefficient: float = 0.01
+    value_coefficient: float = 0.5
+    huber_delta: float = 10.0
+    """Width of the quadratic part of the Huber loss."""
+    max_gradient_norm: float = 10.0
+    chunk_length: int = 10
+    """L: steps of back-propagation through time."""
+    max_behaviour_ratio: float = 2.0
+    """Cap of pi_proximal / mu in the decoupled objective; matters only when policies lag."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImitationConfig:
+    """The discriminator of agent k, which sees its own local observation only."""
+
+    reward_coefficient: float = 0.3
+    """c in `reward = env + c * logit`."""
+    steps: int = 120
+    """Discriminator gradient steps per iteration."""
+    episodes_per_step: int = 64
+    """Distinct episodes drawn from either side per step; their valid rows are used."""
+    demonstration_episodes: int = 1000
+    """Episodes taken from the start of the demonstration file."""
+    learning_rate: float = 1e-3
+    gradient_penalty: float = 10.0
+    """Weight of the penalty (||grad logit|| - 1)^2 on interpolated observations."""
+    hidden_size: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """Greedy episodes that measure, never train."""
+
+    interval_env_steps: int = 50_000
+    """Training env steps between evaluations; the final policy is always evaluated."""
+    episodes: int = 32
+    """Fresh greedy episodes per evaluation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything a run depends on."""
+
+    preset: str = "default"
+    """Name of the preset this configuration started from."""
+    env: str = "skirmish"
+    """Environment backend: the embedded simulator `skirmish`."""
+    map: str = "3m"
+    """SMAC map name."""
+    algorithm: Algorithm = "ippo"
+    """`ippo`: task reward only. `dm2`: task reward plus each agent's own discriminator."""
+    schedule: Schedule = "pipelined"
+    """`sync`: lag 0, the paper's Algorithm 1. `pipelined`: lag exactly 1, actors never wait."""
+    seed: int = 0
+    """Keys every random draw of the run."""
+    max_env_steps: int = 1_000_000
+    """Training env steps; the run ends with the iteration that reaches them."""
+    demonstrations: str = ""
+    """Directory of recorded demonstrations; needed by `dm2`."""
+    device: str = "cpu"
+    """`cpu`, or `cuda`: learner k uses device k modulo the number of devices."""
+    learner_threads: int = 1
+    """Threads of each learner's arithmetic; part of the result on some machines, hence configured."""
+    collection: CollectionConfig = field(default_factory=CollectionConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    imitation: ImitationConfig = field(default_factory=ImitationConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that cannot work, naming the keys."""
+        _check_positive(self)
+        if self.algorithm not in typing.get_args(Algorithm):
+            raise ConfigError(f"algorithm is {self.algorithm!r}; choose ippo or dm2")
+        if self.schedule not in typing.get_args(Schedule):
+            raise ConfigError(f"schedule is {self.schedule!r}; choose sync or pipelined")
+        if self.device not in ("cpu", "cuda"):
+            raise ConfigError(f"device is {self.device!r}; choose cpu or cuda")
+        if self.algorithm == "ippo" and self.demonstrations:
+            raise ConfigError(
+                "demonstrations are given but algorithm is ippo, which never reads them; "
+                "choose algorithm dm2 or leave demonstrations out"
+            )
+        if self.imitation.episodes_per_step > self.collection.episodes_per_iteration:
+            raise ConfigError(
+                "imitation.episodes_per_step is larger than collection.episodes_per_iteration; "
+                "a discriminator step draws distinct episodes of one iteration"
+            )
+        if self.imitation.episodes_per_step > self.imitation.demonstration_episodes:
+            raise ConfigError(
+                "imitation.episodes_per_step is larger than imitation.demonstration_episodes; "
+                "a discriminator step draws distinct demonstrations"
+            )
+
+    @property
+    def uses_demonstrations(self) -> bool:
+        """Whether the learners own a discriminator."""
+        return self.algorithm == "dm2"
+
+
+def _check_positive(config: RunConfig) -> None:
+    """Every whole number but the seed counts something: it must be at least 1."""
+    for key, value in flatten(config).items():
+        if isinstance(value, int) and not isinstance(value, bool) and key != "seed" and value < 1:
+            raise ConfigError(f"{key} is {value}; it must be at least 1")
+        if isinstance(value, float) and not value >= 0.0:
+            raise ConfigError(f"{key} is {value}; it must be zero or more")
+    if config.seed < 0:
+        raise ConfigError(f"seed is {config.seed}; it must be zero or more")
+
+
+def flatten(config: RunConfig) -> dict[str, Any]:
+    """All leaf values by dotted key, for instance `ppo.clip`."""
+    leaves: dict[str, Any] = {}
+    for key, value in dataclasses.asdict(config).items():
+        if isinstance(value, dict):
+            leaves |= {f"{key}.{inner}": leaf for inner, leaf in value.items()}
+        else:
+            leaves[key] = value
+    return leaves
+
+
+def differences(before: RunConfig, after: RunConfig) -> list[str]:
+    """Sentences such as `seed: 1 before, 2 now`, one per key that differs."""
+    old, new = flatten(before), flatten(after)
+    return [f"{key}: {old[key]} before, {new[key]} now" for key in old if old[key] != new[key]]
+
+
+def to_json(config: RunConfig) -> str:
+    """Serialise; `from_json` reads exactly this back."""
+    return json.dumps(dataclasses.asdict(config), indent=2)
+
+
+def from_json(text: str) -> RunConfig:
+    """Read a configuration back.
+
+    Raises:
+        ConfigError: not JSON, an unknown key or a value of the wrong type.
+    """
+    try:
+        return _parse(RunConfig, json.loads(text), "")
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"the configuration is not JSON: {error}") from error
+
+
+def _parse(cls: Any, value: Any, prefix: str) -> Any:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{prefix or 'the configuration'} must be a table of keys")
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(value) - set(hints))
+    if unknown:
+        raise ConfigError(f"unknown key {prefix}{unknown[0]}")
+    return cls(**{key: _leaf(hints[key], leaf, f"{prefix}{key}") for key, leaf in value.items()})
+
+
+def _leaf(hint: Any, value: Any, key: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _parse(hint, value, f"{key}.")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if typing.get_origin(hint) is Literal:
+        allowed = typing.get_args(hint)
+        if value not in allowed:
+            raise ConfigError(f"{key} is {value!r}; choose one of {', '.join(map(str, allowed))}")
+        return value
+    if isinstance(hint, types.UnionType) or type(value) is not hint:
+        raise ConfigError(f"{key} is {value!r}; expected {hint.__name__}")
+    return value

@@ -1,0 +1,1 @@
+"""Pure functions of tensors, each with the equation it implements."""

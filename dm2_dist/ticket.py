@@ -1,0 +1,96 @@
+"""The unit of work: a ticket says which episodes to play, with which policies, and where the result goes.
+
+Playing a ticket is a pure function of (ticket, parameters): its episode seeds fix every random draw and its
+size fixes every batch shape. So it can be played anywhere, twice, or again after a crash, with the same
+result. Tickets are never stored: each is a function of the configuration and a few integers.
+Made by `launch.dispatcher`, played by `actors.actor`, collected by `learners.intake`.
+"""
+
+from dataclasses import dataclass
+
+from dm2_dist import seeding
+from dm2_dist.config import RunConfig
+
+TRAIN = "train"
+EVALUATE = "evaluate"
+RECORD = "record"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Episodes to play.
+
+    kind: "train", "evaluate" or "record".
+    iteration: for "train" the iteration i of the learners; for "evaluate" the policy version evaluated.
+    index: position of the ticket in its iteration; learners concatenate in this order.
+    seeds: one 64-bit seed per episode; it keys the environment's and the policies' draws.
+    versions: [K] parameter version each seat is played with.
+    greedy: take the most probable action instead of sampling.
+    """
+
+    kind: str
+    iteration: int
+    index: int
+    seeds: tuple[int, ...]
+    versions: tuple[int, ...]
+    greedy: bool
+
+    @property
+    def ticket_id(self) -> str:
+        """A name unique in the run, for instance `train/12/3`."""
+        return f"{self.kind}/{self.iteration}/{self.index}"
+
+
+def lag_of(schedule: str) -> int:
+    """Versions between the policy that plays and the one that is trained: 0 for sync, 1 for pipelined."""
+    return {"sync": 0, "pipelined": 1}[schedule]
+
+
+def train_version(config: RunConfig, iteration: int) -> int:
+    """The parameter version that iteration `iteration` is played with."""
+    return max(0, iteration - lag_of(config.schedule))
+
+
+def train_tickets(config: RunConfig, iteration: int, num_agents: int) -> list[Ticket]:
+    """The tickets of one training iteration: B episodes in groups of `episodes_per_ticket`."""
+    total = config.collection.episodes_per_iteration
+    first = iteration * total
+    version = train_version(config, iteration)
+    return _tickets(config, TRAIN, iteration, range(first, first + total), (version,) * num_agents, False)
+
+
+def evaluate_tickets(config: RunConfig, version: int, num_agents: int) -> list[Ticket]:
+    """Greedy episodes with the parameters of one version; fresh seeds at every version."""
+    total = config.evaluation.episodes
+    first = version * total
+    return _tickets(config, EVALUATE, version, range(first, first + total), (version,) * num_agents, True)
+
+
+def record_tickets(
+    config: RunConfig, episodes: int, versions: tuple[int, ...], greedy: bool
+) -> list[Ticket]:
+    """Episodes of frozen policies for a demonstration file or a score."""
+    return _tickets(config, RECORD, 0, range(episodes), versions, greedy)
+
+
+def _tickets(
+    config: RunConfig,
+    kind: str,
+    iteration: int,
+    episodes: range,
+    versions: tuple[int, ...],
+    greedy: bool,
+) -> list[Ticket]:
+    size = config.collection.episodes_per_ticket
+    groups = [episodes[start : start + size] for start in range(0, len(episodes), size)]
+    return [
+        Ticket(
+            kind=kind,
+            iteration=iteration,
+            index=index,
+            seeds=tuple(seeding.derive(config.seed, kind, episode) for episode in group),
+            versions=versions,
+            greedy=greedy,
+        )
+        for index, group in enumerate(groups)
+    ]

@@ -1,0 +1,1 @@
+"""Start, watch, stop: the command line, the head and the supervisor."""

@@ -1,0 +1,1 @@
+"""Observe: metrics, their exporter, progress in the terminal."""
