@@ -6,6 +6,7 @@ result. Tickets are never stored: each is a function of the configuration and a 
 Made by `launch.dispatcher`, played by `actors.actor`, collected by `learners.intake`.
 """
 
+import functools
 from dataclasses import dataclass
 
 from dm2_dist import seeding
@@ -51,24 +52,36 @@ def train_version(config: RunConfig, iteration: int) -> int:
     return max(0, iteration - lag_of(config.schedule))
 
 
-def train_tickets(config: RunConfig, iteration: int, num_agents: int) -> list[Ticket]:
+def tickets_per_iteration(config: RunConfig) -> int:
+    """Tickets that one training iteration is cut into."""
+    collection = config.collection
+    return -(-collection.episodes_per_iteration // collection.episodes_per_ticket)
+
+
+@functools.lru_cache(maxsize=8)
+def train_tickets(config: RunConfig, iteration: int, num_agents: int) -> tuple[Ticket, ...]:
     """The tickets of one training iteration: B episodes in groups of `episodes_per_ticket`."""
     total = config.collection.episodes_per_iteration
     first = iteration * total
     version = train_version(config, iteration)
-    return _tickets(config, TRAIN, iteration, range(first, first + total), (version,) * num_agents, False)
+    return _tickets(
+        config, TRAIN, iteration, range(first, first + total), (version,) * num_agents, False
+    )
 
 
-def evaluate_tickets(config: RunConfig, version: int, num_agents: int) -> list[Ticket]:
+@functools.lru_cache(maxsize=8)
+def evaluate_tickets(config: RunConfig, version: int, num_agents: int) -> tuple[Ticket, ...]:
     """Greedy episodes with the parameters of one version; fresh seeds at every version."""
     total = config.evaluation.episodes
     first = version * total
-    return _tickets(config, EVALUATE, version, range(first, first + total), (version,) * num_agents, True)
+    return _tickets(
+        config, EVALUATE, version, range(first, first + total), (version,) * num_agents, True
+    )
 
 
 def record_tickets(
     config: RunConfig, episodes: int, versions: tuple[int, ...], greedy: bool
-) -> list[Ticket]:
+) -> tuple[Ticket, ...]:
     """Episodes of frozen policies for a demonstration file or a score."""
     return _tickets(config, RECORD, 0, range(episodes), versions, greedy)
 
@@ -80,10 +93,10 @@ def _tickets(
     episodes: range,
     versions: tuple[int, ...],
     greedy: bool,
-) -> list[Ticket]:
+) -> tuple[Ticket, ...]:
     size = config.collection.episodes_per_ticket
     groups = [episodes[start : start + size] for start in range(0, len(episodes), size)]
-    return [
+    return tuple(
         Ticket(
             kind=kind,
             iteration=iteration,
@@ -93,4 +106,4 @@ def _tickets(
             greedy=greedy,
         )
         for index, group in enumerate(groups)
-    ]
+    )

@@ -2,16 +2,23 @@
 
 Three conversations:
   control      actor, learner, launcher  <->  head       HELLO, BEAT, WANT, RESULT, BYE, ...
-  trajectories actor                     <->  learner k  OPEN, TRAJECTORY, GET  <->  CREDIT, SETTLE, REFUSED, PARAMETERS
+  trajectories actor                     <->  learner k  OPEN, TRAJECTORY, GET  <->  CREDIT, SETTLE, REJECT, PARAMETERS
   parameters   learner k                  ->  actors     PARAMETERS, BEACON (published; dropped ones are repaired by GET)
 
-Frame 1 is a msgpack header of at most 4 KiB (64 KiB on control), frame 2 one optional body of raw bytes.
+Frame 1 is a msgpack header of at most 4 KiB (256 KiB on control), frame 2 one optional body of raw bytes.
 CREDIT says "it is off the wire, send more"; SETTLE says "the checkpoint that contains its effect is on disk".
 """
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A number that is never negative: a sequence, an index, a version, an incarnation."""
+Name = Annotated[str, msgspec.Meta(max_length=64, pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
+"""A short name that is safe in file names, log lines and metric labels."""
+Outcome = Annotated[str, msgspec.Meta(max_length=32, pattern=r"\A[a-z_]+\Z")]
+"""`trained` or a reason of `refusal.Reason`."""
 
 PROTOCOL = 1
 """Version of the framing; peers of another version are refused at HELLO and OPEN."""
@@ -30,8 +37,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: grows with every start of that name (nanoseconds of the start).
     """
 
-    name: str
-    incarnation: int
+    name: Name
+    incarnation: Count
 
 
 class TensorSpec(msgspec.Struct, frozen=True, array_like=True):
@@ -39,14 +46,14 @@ class TensorSpec(msgspec.Struct, frozen=True, array_like=True):
 
     name: str
     dtype: str
-    shape: tuple[int, ...]
-    offset: int
+    shape: tuple[Count, ...]
+    offset: Count
 
 
 # --- control: to the head ---
 
 
-class Hello(Message):
+class Hello(Message, frozen=True, kw_only=True):
     """A role introduces itself. Learners say where they listen and what they hold."""
 
     kind: ClassVar[str] = "hello"
@@ -61,15 +68,16 @@ class Hello(Message):
     """Ticket ids an actor is playing or has not settled (after a restart of the head)."""
 
 
-class LearnerBeat(Message):
+class LearnerBeat(Message, frozen=True, kw_only=True):
     """Twice a second, and on every change: what a learner has.
 
     version: newest committed parameter version (= iterations trained).
-    env_steps: training env steps in that version.
+    env_steps: training env steps up to each retained version (keys are versions in decimal).
     received: per open iteration, the ticket indices that arrived.
     received_env_steps: env steps of those tickets, per iteration.
     finished: the run's env steps are reached and the final version is committed.
-    books: trajectories trained, and dropped by reason.
+    drained: after an order to drain, nothing is in training or buffered.
+    trained, dropped: trajectories trained, and dropped by reason, in the newest commit.
     metrics: newest iteration's learning metrics.
     phases: seconds spent so far, by phase.
     parameters_sha256: hash of the newest committed version.
@@ -77,9 +85,9 @@ class LearnerBeat(Message):
 
     kind: ClassVar[str] = "learner_beat"
     source: Source
-    agent: int
-    version: int
-    env_steps: int
+    agent: Count
+    version: Count
+    env_steps: dict[str, int]
     received: dict[str, tuple[int, ...]]
     received_env_steps: dict[str, int]
     finished: bool
@@ -91,7 +99,7 @@ class LearnerBeat(Message):
     parameters_sha256: str
 
 
-class ActorBeat(Message):
+class ActorBeat(Message, frozen=True, kw_only=True):
     """Once a second: what an actor does."""
 
     kind: ClassVar[str] = "actor_beat"
@@ -103,14 +111,14 @@ class ActorBeat(Message):
     phases: dict[str, float]
 
 
-class Want(Message):
+class Want(Message, frozen=True, kw_only=True):
     """An actor asks for a ticket; the head answers when it has one."""
 
     kind: ClassVar[str] = "want"
     source: Source
 
 
-class Result(Message):
+class Result(Message, frozen=True, kw_only=True):
     """What an evaluate ticket came to, one entry per episode."""
 
     kind: ClassVar[str] = "result"
@@ -121,34 +129,39 @@ class Result(Message):
     won: tuple[bool, ...]
 
 
-class Bye(Message):
+class Bye(Message, frozen=True, kw_only=True):
     """A role leaves on purpose; an actor that says it has nothing unsettled."""
 
     kind: ClassVar[str] = "bye"
     source: Source
 
 
-class Exited(Message):
+class Exited(Message, frozen=True, kw_only=True):
     """The supervisor reports the end of a child, so that leases need not wait for a deadline."""
 
     kind: ClassVar[str] = "exited"
-    name: str
-    incarnation: int
+    name: Name
+    incarnation: Count
     exit_code: int
-    restarting: bool
 
 
-class Command(Message):
-    """The launcher asks for `status`, `drain` or `stop`."""
+class Command(Message, frozen=True, kw_only=True):
+    """The launcher asks for `status`, orders `drain`, or reports with `fail` that a role cannot be kept up.
+
+    restarts: role -> restarts so far, as the supervisor counts them.
+    detail: for `fail`, the reason; for `drain`, who asked.
+    """
 
     kind: ClassVar[str] = "command"
     name: str
+    restarts: dict[str, int] = {}
+    detail: str = ""
 
 
 # --- control: from the head ---
 
 
-class Welcome(Message):
+class Welcome(Message, frozen=True, kw_only=True):
     """Answer to HELLO: everything the role needs to work."""
 
     kind: ClassVar[str] = "welcome"
@@ -159,14 +172,14 @@ class Welcome(Message):
     """Agent -> (trajectory address, parameter address) of the learners known so far."""
 
 
-class Directory(Message):
+class Directory(Message, frozen=True, kw_only=True):
     """The learners' addresses changed."""
 
     kind: ClassVar[str] = "directory"
     learners: dict[str, tuple[str, str]]
 
 
-class Lease(Message):
+class Lease(Message, frozen=True, kw_only=True):
     """A ticket to play."""
 
     kind: ClassVar[str] = "lease"
@@ -179,28 +192,28 @@ class Lease(Message):
     greedy: bool
 
 
-class Orders(Message):
+class Orders(Message, frozen=True, kw_only=True):
     """Answer to every beat: what the head wants of a role.
 
     keep_from: oldest parameter version that open tickets still need (learners).
-    drain: finish what is in hand, then leave.
+    phase: `run`; `drain`: play no more, account for what is in hand; `stop`: all actors are gone, leave.
     head_incarnation: lets a role notice a new head and say HELLO again.
     """
 
     kind: ClassVar[str] = "orders"
     head_incarnation: int
     keep_from: int
-    drain: bool
+    phase: str
 
 
-class Status(Message):
+class Status(Message, frozen=True, kw_only=True):
     """Answer to the `status` command: the run as JSON (a view for people and for summary.json)."""
 
     kind: ClassVar[str] = "status"
     report: dict[str, Any]
 
 
-class Reject(Message):
+class Reject(Message, frozen=True, kw_only=True):
     """A peer is refused, with the reason and the mend in one sentence."""
 
     kind: ClassVar[str] = "reject"
@@ -210,7 +223,7 @@ class Reject(Message):
 # --- trajectories: actor to learner ---
 
 
-class Open(Message):
+class Open(Message, frozen=True, kw_only=True):
     """An actor opens its conversation with a learner and asks for credit."""
 
     kind: ClassVar[str] = "open"
@@ -219,7 +232,7 @@ class Open(Message):
     run_id: str
 
 
-class Trajectory(Message):
+class Trajectory(Message, frozen=True, kw_only=True):
     """One agent's slice of one played ticket; the body holds its tensors.
 
     learner_incarnation: the learner it was addressed to; after a restart the actor resends.
@@ -229,71 +242,76 @@ class Trajectory(Message):
 
     kind: ClassVar[str] = "trajectory"
     source: Source
-    learner_incarnation: int
+    learner_incarnation: Count
     run_id: str
-    agent: int
-    sequence: int
-    iteration: int
-    index: int
-    versions: tuple[int, ...]
+    agent: Count
+    sequence: Count
+    iteration: Count
+    index: Count
+    versions: tuple[Count, ...]
     tensors: tuple[TensorSpec, ...]
     digest: str
 
 
-class Get(Message):
+class Get(Message, frozen=True, kw_only=True):
     """An actor asks for one parameter version."""
 
     kind: ClassVar[str] = "get"
     source: Source
-    version: int
+    version: Count
 
 
 # --- trajectories: learner to actor ---
 
 
-class Credit(Message):
-    """Permission to send `amount` more trajectories; answers OPEN and every message taken off the wire."""
+class Credit(Message, frozen=True, kw_only=True):
+    """Permission to send `amount` more trajectories; answers OPEN and every message taken off the wire.
+
+    opens: it answers OPEN: `amount` is the whole window and replaces what was granted before, and whatever
+        is unsettled must be sent again, because a connection that broke may have swallowed it.
+    """
 
     kind: ClassVar[str] = "credit"
-    learner_incarnation: int
-    amount: int
+    learner_incarnation: Count
+    amount: Count
+    opens: bool = False
 
 
-class Settle(Message):
+class Settle(Message, frozen=True, kw_only=True):
     """These sequences are accounted for on disk: (sequence, outcome); outcome is `trained` or a drop reason."""
 
     kind: ClassVar[str] = "settle"
-    learner_incarnation: int
-    outcomes: tuple[tuple[int, str], ...]
+    learner_incarnation: Count
+    outcomes: tuple[tuple[Count, Outcome], ...]
 
 
 # --- parameters: learner to actors ---
 
 
-class Parameters(Message):
+class Parameters(Message, frozen=True, kw_only=True):
     """A policy snapshot; the body is safetensors. Published, and sent in answer to GET."""
 
     kind: ClassVar[str] = "parameters"
-    agent: int
-    version: int
+    agent: Count
+    version: Count
     digest: str
 
 
-class Beacon(Message):
+class Beacon(Message, frozen=True, kw_only=True):
     """Once a second: the newest version, for whoever missed its publication."""
 
     kind: ClassVar[str] = "beacon"
-    agent: int
-    version: int
+    agent: Count
+    version: Count
     digest: str
 
 
-class Missing(Message):
+class Missing(Message, frozen=True, kw_only=True):
     """Answer to GET of a version that is not there (any more, or yet)."""
 
     kind: ClassVar[str] = "missing"
-    agent: int
-    version: int
+    agent: Count
+    version: Count
 
 
 CONTROL_KINDS: tuple[type[Message], ...] = (

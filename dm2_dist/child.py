@@ -1,0 +1,37 @@
+"""What every child process does first: log to its file, leave interrupts to the launcher, die with its parent."""
+
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from pathlib import Path
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+PARENT_DIED = 70
+"""Exit code of a child whose launcher vanished."""
+
+
+def begin(name: str, logs: Path) -> logging.Logger:
+    """Prepare the process of role `name`; returns its logger.
+
+    A terminal's Ctrl-C reaches every process of the group; only the launcher acts on it.
+    """
+    logging.basicConfig(
+        filename=logs / f"{name}.log", level=logging.INFO, format=_FORMAT, force=True
+    )
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        watch = threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True)
+        watch.start()
+    logger = logging.getLogger(name)
+    logger.info("begin pid=%s", os.getpid())
+    return logger
+
+
+def _die_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(PARENT_DIED)

@@ -1,0 +1,123 @@
+"""The books of the whole run: every trajectory is trained, dropped for a reason or lost to a cause.
+
+A trajectory is one agent's slice of one ticket. `ActorBook` counts what was produced, `LearnerBook`
+what became of it, and `close` brings both together. Used by `launch` at the end of a run.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dm2_dist.comms.actor_book import TRAINED, Account, ActorBook
+from dm2_dist.comms.learner_book import LearnerAccount, LearnerBook, Settlement, Verdict
+from dm2_dist.comms.messages import Source
+
+__all__ = [
+    "ACTOR_DIED",
+    "ROLLED_BACK",
+    "TRAINED",
+    "Account",
+    "ActorBook",
+    "Counters",
+    "LearnerAccount",
+    "LearnerBook",
+    "Settlement",
+    "Totals",
+    "Verdict",
+    "close",
+]
+
+ACTOR_DIED = "actor_died"
+"""Cause of a loss: an actor was killed with trajectories that no learner had settled."""
+ROLLED_BACK = "rolled_back"
+"""Cause of a loss: a learner's newest checkpoint was damaged and the one before was taken up."""
+ROLLED_BACK = "rolled_back"
+"""Cause of a loss: a learner's checkpoint became unreadable after it had settled trajectories."""
+
+
+class Counters(NamedTuple):
+    """What one incarnation of an actor noted outside its own memory.
+
+    source: the actor.
+    produced: [K] trajectories produced for each agent.
+    settled: [K] trajectories of which the actor heard that they are settled.
+    closed: it left on purpose, with nothing unsettled.
+    """
+
+    source: Source
+    produced: tuple[int, ...]
+    settled: tuple[int, ...]
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The balance of a run; with `error` 0, produced = trained + sum(dropped) + sum(lost).
+
+    error: trajectories that no rule explains, missing and surplus ones alike; they never cancel.
+    """
+
+    produced: int
+    trained: int
+    dropped: dict[str, int]
+    lost: dict[str, int]
+    error: int
+
+
+def close(counters: Iterable[Counters], books: Mapping[int, LearnerBook]) -> Totals:
+    """Close the books of a run.
+
+    Only what is settled counts: what a learner has in hand and never committed is not accounted
+    for by having been received.
+
+    Args:
+        counters: one entry per incarnation of every actor.
+        books: agent -> the book of its learner, as of the last checkpoint.
+        rolled_back: agents whose learner had to pass over a damaged checkpoint; what it had settled
+            since the one before was trained into parameters that no longer exist.
+    """
+    actors = {entry.source: entry for entry in counters}
+    trained = error = 0
+    dropped: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    for source, agent in _accounts(actors, books):
+        book = books.get(agent, LearnerBook())
+        done, reasons = book.settled(source)
+        trained += done
+        dropped.update(reasons)
+        actor = actors.get(source)
+        residual = _produced(actor, agent) - done - sum(reasons.values())
+        cause = _cause(actor, book)
+        if residual > 0 and cause:
+            lost[cause] += residual
+        else:
+            error += abs(residual)
+    return Totals(
+        produced=sum(sum(actor.produced) for actor in actors.values()),
+        trained=trained,
+        dropped=dict(dropped),
+        lost=dict(lost),
+        error=error,
+    )
+
+
+def _accounts(
+    actors: Mapping[Source, Counters], books: Mapping[int, LearnerBook]
+) -> set[tuple[Source, int]]:
+    """Every (source, agent) that either side knows."""
+    produced = {
+        (source, agent) for source in actors for agent in range(len(actors[source].produced))
+    }
+    return produced | {(source, agent) for agent in books for source in books[agent].sources()}
+
+
+def _produced(actor: Counters | None, agent: int) -> int:
+    return actor.produced[agent] if actor and agent < len(actor.produced) else 0
+
+
+def _cause(actor: Counters | None, book: LearnerBook) -> str:
+    """What may explain trajectories that are missing; nothing may if all went well."""
+    if actor is not None and not actor.closed:
+        return ACTOR_DIED
+    return ROLLED_BACK if book.rolled_back else ""

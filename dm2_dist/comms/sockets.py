@@ -1,0 +1,255 @@
+"""The sockets of the conversations, and waiting for them.
+
+Nothing here starts a thread or blocks, except `Poller.wait`. A wrapper belongs to the thread that
+made it. Sending returns whether the message was taken; receiving returns None when nothing waits.
+Used by every role.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import zmq
+
+from dm2_dist.comms import codec, endpoint
+from dm2_dist.comms.endpoint import Buffer, Frames, Socket, close_context, context
+from dm2_dist.comms.mailbox import Mailbox
+from dm2_dist.comms.messages import Message
+from dm2_dist.comms.security import AddressError
+
+__all__ = [
+    "AddressError",
+    "Dealer",
+    "Frames",
+    "Mailbox",
+    "PeerFrames",
+    "Poller",
+    "Publisher",
+    "Router",
+    "Subscriber",
+    "close_context",
+    "context",
+]
+
+
+class PeerFrames(NamedTuple):
+    """A message and the routing identity of its sender."""
+
+    peer: bytes
+    header: bytes
+    body: Buffer | None
+
+
+class Pollable(Protocol):
+    """Something whose readiness can be waited for."""
+
+    def handles(self) -> Sequence[Socket | int]:
+        """Sockets or file descriptors to watch."""
+
+
+class Router:
+    """The listening end of conversations: many peers, each answered by its routing identity.
+
+    address: the address bound, with the real port.
+    malformed: messages dropped because they had neither one nor two frames.
+    """
+
+    def __init__(self, address: str) -> None:
+        """Listen on `ipc://PATH` or `tcp://127.0.0.1:PORT`; port 0 picks a free one.
+
+        Raises:
+            AddressError: the address cannot be used.
+        """
+        self._socket = endpoint.bind(zmq.ROUTER, endpoint.ROUTER, address)
+        self.address = endpoint.address_of(self._socket)
+        self.malformed = 0
+
+    def recv(self) -> PeerFrames | None:
+        """The next message, or None. A malformed one is counted and also gives None."""
+        parts = endpoint.receive(self._socket)
+        if parts is None:
+            return None
+        frames = endpoint.to_frames(parts[1:])
+        if frames is None:
+            self.malformed += 1
+            return None
+        return PeerFrames(parts[0].bytes, frames.header, frames.body)
+
+    def send(self, peer: bytes, message: Message, body: Buffer | None = None) -> bool:
+        """Answer a peer; False if it is gone or does not read."""
+        return endpoint.transmit(self._socket, [peer, codec.pack(message)], body)
+
+    def handles(self) -> list[Socket | int]:
+        """What a poll must watch."""
+        return [self._socket]
+
+    def close(self) -> None:
+        """Close; what was just sent still leaves, within the linger time."""
+        self._socket.close()
+
+
+class Dealer:
+    """The connecting end of one conversation."""
+
+    def __init__(self, address: str, identity: bytes) -> None:
+        """Connect; the peer need not be there yet.
+
+        Args:
+            address: where the peer listens.
+            identity: routing identity, `NAME.INCARNATION`; unique among the peer's correspondents.
+
+        Raises:
+            AddressError: the address cannot be used.
+        """
+        self._socket = endpoint.open_socket(zmq.DEALER, endpoint.DEALER)
+        self._socket.setsockopt(zmq.ROUTING_ID, identity)
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._connected = False
+        self._address = address
+        endpoint.connect(self._socket, address)
+
+    def reconnect(self, address: str) -> None:
+        """Go on with a peer that listens elsewhere now; nothing is done if it is the same place.
+
+        Raises:
+            AddressError: the address cannot be used.
+        """
+        if address == self._address:
+            return
+        self._socket.disconnect(self._address)
+        self._address = address
+        endpoint.connect(self._socket, address)
+
+    def take_connected(self) -> bool:
+        """True once after every connection made, the first included.
+
+        Whatever was on its way when the old connection broke is lost, in both directions and
+        without any other sign, also when the peer was not restarted: introduce yourself again.
+        """
+        self._note_connections()
+        connected, self._connected = self._connected, False
+        return connected
+
+    def send(self, message: Message, body: Buffer | None = None) -> bool:
+        """Send; False if there is no connection or the peer does not read."""
+        return endpoint.transmit(self._socket, [codec.pack(message)], body)
+
+    def recv(self) -> Frames | None:
+        """The next message, or None."""
+        self._note_connections()
+        parts = endpoint.receive(self._socket)
+        return None if parts is None else endpoint.to_frames(parts)
+
+    def handles(self) -> list[Socket | int]:
+        """What a poll must watch."""
+        return [self._socket, self._monitor]
+
+    def close(self) -> None:
+        """Close; what was just sent still leaves, within the linger time."""
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close()
+
+    def _note_connections(self) -> None:
+        while endpoint.receive(self._monitor) is not None:
+            self._connected = True
+
+
+class Publisher:
+    """The listening end of a broadcast of state.
+
+    address: the address bound, with the real port.
+    """
+
+    def __init__(self, address: str) -> None:
+        """Listen; see `Router`.
+
+        Raises:
+            AddressError: the address cannot be used.
+        """
+        self._socket = endpoint.bind(zmq.XPUB, endpoint.PUBLISHER, address)
+        self.address = endpoint.address_of(self._socket)
+
+    def publish(self, message: Message, body: Buffer | None = None) -> None:
+        """Send to every subscriber that keeps up; others miss it."""
+        endpoint.transmit(self._socket, [codec.pack(message)], body)
+
+    def take_subscribed(self) -> bool:
+        """True if somebody subscribed since the last call: a good moment for a beacon."""
+        subscribed = False
+        while (parts := endpoint.receive(self._socket)) is not None:
+            subscribed = subscribed or parts[0].bytes[:1] == b"\x01"
+        return subscribed
+
+    def handles(self) -> list[Socket | int]:
+        """What a poll must watch; `take_subscribed` must then be called."""
+        return [self._socket]
+
+    def close(self) -> None:
+        """Close; what was just sent still leaves, within the linger time."""
+        self._socket.close()
+
+
+class Subscriber:
+    """The connecting end of any number of broadcasts."""
+
+    def __init__(self) -> None:
+        """Subscribe to everything that the publishers connected later will send."""
+        self._socket = endpoint.open_socket(zmq.SUB, endpoint.SUBSCRIBER)
+        self._socket.setsockopt(zmq.SUBSCRIBE, b"")
+
+    def connect(self, address: str) -> None:
+        """Listen to one more publisher, which need not be there yet.
+
+        Raises:
+            AddressError: the address cannot be used.
+        """
+        endpoint.connect(self._socket, address)
+
+    def disconnect(self, address: str) -> None:
+        """Stop listening to a publisher connected before."""
+        self._socket.disconnect(address)
+
+    def recv(self) -> Frames | None:
+        """The next message, or None."""
+        parts = endpoint.receive(self._socket)
+        return None if parts is None else endpoint.to_frames(parts)
+
+    def drain(self, limit: int) -> list[Frames]:
+        """What waits, oldest first, at most `limit` messages: the newest of each sender counts."""
+        waiting: list[Frames] = []
+        while len(waiting) < limit and (frames := self.recv()) is not None:
+            waiting.append(frames)
+        return waiting
+
+    def handles(self) -> list[Socket | int]:
+        """What a poll must watch."""
+        return [self._socket]
+
+    def close(self) -> None:
+        """Close."""
+        self._socket.close()
+
+
+class Poller:
+    """Waits for any of several wrappers."""
+
+    def __init__(self) -> None:
+        self._poller = zmq.Poller()
+        self._owners: dict[Socket | int, Pollable] = {}
+
+    def add(self, pollable: Pollable) -> None:
+        """Watch a wrapper or mailbox."""
+        for handle in pollable.handles():
+            self._poller.register(handle, zmq.POLLIN)
+            self._owners[handle] = pollable
+
+    def remove(self, pollable: Pollable) -> None:
+        """Stop watching; do this before closing."""
+        for handle in pollable.handles():
+            self._poller.unregister(handle)
+            del self._owners[handle]
+
+    def wait(self, timeout_seconds: float) -> set[Pollable]:
+        """Those with something to receive; empty after `timeout_seconds` without any."""
+        events = self._poller.poll(max(0, round(timeout_seconds * 1000)))
+        return {self._owners[handle] for handle, _ in events}

@@ -1,0 +1,158 @@
+"""Demonstrations: what each agent of an expert team saw, in safetensors with a JSON card.
+
+A demonstration set is a folder: `demonstrations.json` (who, which map, how good) and one
+`agent_<k>.safetensors` per agent with the arrays of `dm2_dist.trajectory.Slice`. Episode j of every agent is
+the same joint episode. Written by `launch.record`; read by `learners.main`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from dm2_dist.run_directory import write_atomically
+from dm2_dist.trajectory import SLICE_FIELDS, Slice
+
+_CARD = "demonstrations.json"
+
+
+class DemonstrationsError(Exception):
+    """Demonstrations that cannot be used; the message names the folder and the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a demonstration set is.
+
+    policies: [K] identity of each seat's policy, `<version>:<sha256 prefix>`.
+    seeds: one per episode, as decimal strings (64 bits do not fit every JSON reader).
+    returns, lengths, won: one per episode.
+    """
+
+    env: str
+    map: str
+    num_agents: int
+    observation_size: int
+    num_actions: int
+    episodes: int
+    greedy: bool
+    run: str
+    policies: tuple[str, ...]
+    seeds: tuple[str, ...]
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+    won: tuple[bool, ...]
+
+    @property
+    def win_rate(self) -> float:
+        """Fraction of recorded battles won: the demonstrators' level."""
+        return float(np.mean(self.won))
+
+
+def write(folder: Path, card: Card, slices: Sequence[Slice]) -> None:
+    """Write a set; the card comes last, so a folder with a card is whole.
+
+    Args:
+        folder: created if missing; must not hold a set already.
+        card: facts about the set.
+        slices: [K] one per agent, the same episodes in the same order.
+
+    Raises:
+        DemonstrationsError: the folder holds a set already or cannot be written.
+    """
+    if (folder / _CARD).exists():
+        raise DemonstrationsError(f"{folder} already holds demonstrations; choose another --output")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for agent, part in enumerate(slices):
+            arrays = {name: np.ascontiguousarray(getattr(part, name)) for name in SLICE_FIELDS}
+            write_atomically(folder / f"agent_{agent}.safetensors", safetensors.numpy.save(arrays))
+        write_atomically(folder / _CARD, json.dumps(asdict(card)).encode())
+    except OSError as error:
+        raise DemonstrationsError(f"{folder} cannot be written: {error.strerror}") from error
+
+
+def read_card(folder: Path) -> Card:
+    """The facts about a set.
+
+    Raises:
+        DemonstrationsError: no set there, or a damaged card.
+    """
+    try:
+        document = json.loads((folder / _CARD).read_text())
+        return Card(**{key: tuple(v) if isinstance(v, list) else v for key, v in document.items()})
+    except FileNotFoundError:
+        raise DemonstrationsError(
+            f"{folder} holds no demonstrations ({_CARD} is missing); record some with `dm2 record`"
+        ) from None
+    except (ValueError, TypeError, OSError) as error:
+        raise DemonstrationsError(f"{folder / _CARD} cannot be read: {error}") from error
+
+
+def check(folder: Path, map_name: str, sizes: tuple[int, int, int], episodes: int) -> Card:
+    """Refuse a set that does not fit a run.
+
+    Args:
+        folder: the set.
+        map_name: the run's map.
+        sizes: (number of agents, observation size, number of actions) of the run's map.
+        episodes: demonstrations the run draws from.
+
+    Raises:
+        DemonstrationsError: another map, another size, or too few episodes.
+    """
+    card = read_card(folder)
+    if card.map != map_name:
+        raise DemonstrationsError(
+            f"{folder} was recorded on {card.map} but the run plays {map_name}; "
+            f"record on {map_name} or choose --map {card.map}"
+        )
+    found = (card.num_agents, card.observation_size, card.num_actions)
+    if found != sizes:
+        raise DemonstrationsError(
+            f"{folder} has (agents, observation size, actions) = {found} but the run has {sizes}; "
+            f"record anew with the run's environment settings"
+        )
+    if card.episodes < episodes:
+        raise DemonstrationsError(
+            f"{folder} holds {card.episodes} episodes but imitation.demonstration_episodes is "
+            f"{episodes}; record more or lower --imitation.demonstration-episodes"
+        )
+    return card
+
+
+def read_agent(folder: Path, agent: int, episodes: int) -> Slice:
+    """The first `episodes` episodes of one agent.
+
+    Raises:
+        DemonstrationsError: the file is missing, damaged or holds fewer.
+    """
+    path = folder / f"agent_{agent}.safetensors"
+    try:
+        arrays = safetensors.numpy.load_file(path)
+        whole = Slice(**{name: arrays[name] for name in SLICE_FIELDS})
+    except (OSError, KeyError, safetensors.SafetensorError) as error:
+        raise DemonstrationsError(f"{path} cannot be read: {error}") from error
+    if whole.num_episodes < episodes:
+        raise DemonstrationsError(
+            f"{path} holds {whole.num_episodes} episodes, {episodes} are needed"
+        )
+    return first_episodes(whole, episodes)
+
+
+def first_episodes(whole: Slice, episodes: int) -> Slice:
+    """The first `episodes` episodes of a slice."""
+    rows = int(whole.length[:episodes].sum())
+    ends = {
+        "observation": rows + episodes,
+        "available_actions": rows + episodes,
+        "alive": rows + episodes,
+    }
+    ends |= {"action": rows, "behaviour_log_prob": rows, "reward": rows}
+    return Slice(
+        **{name: getattr(whole, name)[: ends.get(name, episodes)] for name in SLICE_FIELDS}
+    )

@@ -1,0 +1,99 @@
+"""Who has won, and the reward of a step: SMAC's definitions.
+
+Fed by `engine` after the loops of a step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dm2_dist.envs.skirmish.field import (
+    ALIVE,
+    HEALTH,
+    NUM_AGENTS,
+    NUM_UNITS,
+    PREVIOUS,
+    REWARD_DEATH,
+    REWARD_DEFEAT,
+    REWARD_DIVISOR,
+    REWARD_NEGATIVE,
+    REWARD_ONLY_POSITIVE,
+    REWARD_SPARSE,
+    REWARD_WIN,
+    SHIELD,
+)
+from dm2_dist.envs.skirmish.kernel import inner
+
+Reals = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+UNDECIDED = 0
+WIN = 1
+LOSS = 2
+DRAW = 3
+
+
+@inner
+def verdict(integer: Integers, number: Integers) -> int:
+    """Say how the battle stands: `UNDECIDED`, `WIN`, `LOSS` or `DRAW`."""
+    agents = number[NUM_AGENTS]
+    allies = 0
+    enemies = 0
+    for i in range(number[NUM_UNITS]):
+        if i < agents:
+            allies += integer[ALIVE, i]
+        else:
+            enemies += integer[ALIVE, i]
+    if allies > 0 and enemies > 0:
+        return UNDECIDED
+    if allies > 0:
+        return WIN
+    return LOSS if enemies > 0 else DRAW
+
+
+@inner
+def points(real: Reals, integer: Integers, number: Integers, weight: Reals, outcome: int) -> float:
+    """Compute the reward of a step and remember health and shields for the next one.
+
+    Args:
+        real: float64 [R, U].
+        integer: int64 [I, U].
+        number: int64 [N].
+        weight: float64 [W].
+        outcome: answer of `verdict`.
+
+    Returns:
+        The reward, scaled.
+    """
+    delta_enemy = 0.0
+    delta_deaths = 0.0
+    delta_ally = 0.0
+    agents = number[NUM_AGENTS]
+    for i in range(number[NUM_UNITS]):
+        before = real[PREVIOUS, i]
+        if before == 0.0:
+            continue
+        died = integer[ALIVE, i] == 0
+        lost = before - real[HEALTH, i] - real[SHIELD, i]
+        real[PREVIOUS, i] = real[HEALTH, i] + real[SHIELD, i]
+        if i >= agents:
+            delta_enemy += lost
+            delta_deaths += weight[REWARD_DEATH] if died else 0.0
+        else:
+            delta_ally += weight[REWARD_NEGATIVE] * lost
+            if died and number[REWARD_ONLY_POSITIVE] == 0:
+                delta_deaths -= weight[REWARD_DEATH] * weight[REWARD_NEGATIVE]
+    if number[REWARD_SPARSE] == 1:
+        total = 1.0 * (outcome == WIN) - 1.0 * (outcome == LOSS)
+    else:
+        if number[REWARD_ONLY_POSITIVE] == 1:
+            total = abs(delta_enemy + delta_deaths)
+        else:
+            total = delta_enemy + delta_deaths - delta_ally
+        if outcome == WIN:
+            total += weight[REWARD_WIN]
+        elif outcome == LOSS:
+            total += weight[REWARD_DEFEAT]
+    scaled: float = total / weight[REWARD_DIVISOR]
+    return scaled

@@ -1,0 +1,228 @@
+"""Policy, critic and discriminator of one agent; nothing is shared between agents.
+
+Policy and critic have the same body (DM2, appendix; MAPPO): LayerNorm -> two times (Linear, ReLU,
+LayerNorm) -> GRU -> LayerNorm -> linear head. The scale and shift of every LayerNorm are folded
+into the Linear that follows, which is exact and leaves only small tensors to differentiate.
+`dm2_dist.inference` is the same policy in NumPy. Used by `learners.independent`.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+from dm2_dist import seeding, trajectory
+from dm2_dist.config import NetworkConfig
+from dm2_dist.functional import episodes, gru
+
+
+def network_input(slice_: trajectory.Slice, agent: int, num_agents: int) -> trajectory.F32:
+    """Own observation ++ one-hot own last action ++ one-hot agent id, float32 [N, O + A + K].
+
+    The last action is all zeros on the first row of an episode, as it is when acting.
+
+    Args:
+        slice_: what the agent saw and did.
+        agent: k, its index.
+        num_agents: K.
+    """
+    num_rows, observation_size = slice_.observation.shape
+    num_actions = slice_.available_actions.shape[1]
+    inputs = np.zeros((num_rows, observation_size + num_actions + num_agents), dtype=np.float32)
+    inputs[:, :observation_size] = slice_.observation
+    next_row = trajectory.action_rows(slice_.length) + 1
+    inputs[next_row, observation_size + slice_.action.astype(np.int64)] = 1.0
+    inputs[:, observation_size + num_actions + agent] = 1.0
+    return inputs
+
+
+def standardise(inputs: torch.Tensor) -> torch.Tensor:
+    """LayerNorm without scale and shift, float32 [..., D]; for inputs a constant of the batch."""
+    return nn.functional.layer_norm(inputs, inputs.shape[-1:])
+
+
+class RecurrentNetwork(nn.Module):
+    """A recurrent network over the rows of episodes; its outputs are logits or one value."""
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        config: NetworkConfig,
+        head_gain: float,
+        generator: torch.Generator,
+    ) -> None:
+        """Initialise: orthogonal matrices (gain sqrt 2, 1 in the GRU, `head_gain`), zero biases.
+
+        Args:
+            input_size: O + A + K.
+            output_size: A for a policy, 1 for a critic.
+            config: sizes.
+            head_gain: gain of the head's initialisation.
+            generator: source of every draw.
+        """
+        super().__init__()
+        hidden = config.hidden_size
+        self.input_norm = nn.LayerNorm(input_size)
+        self.hidden_1 = _linear(input_size, hidden)
+        self.norm_1 = nn.LayerNorm(hidden)
+        self.hidden_2 = _linear(hidden, hidden)
+        self.norm_2 = nn.LayerNorm(hidden)
+        self.core = nn.GRUCell(hidden, hidden, device="meta").to_empty(device="cpu")
+        self.core_norm = nn.LayerNorm(hidden)
+        self.head = _linear(hidden, output_size)
+        gains = {
+            self.hidden_1.weight: math.sqrt(2.0),
+            self.hidden_2.weight: math.sqrt(2.0),
+            self.core.weight_ih: 1.0,
+            self.core.weight_hh: 1.0,
+            self.head.weight: head_gain,
+        }
+        for weight, gain in gains.items():
+            nn.init.orthogonal_(weight, gain, generator=generator)
+        for bias in (self.hidden_1.bias, self.hidden_2.bias, self.head.bias):
+            nn.init.zeros_(bias)
+        nn.init.zeros_(self.core.bias_ih)
+        nn.init.zeros_(self.core.bias_hh)
+
+    def unroll(
+        self, standardised: torch.Tensor, keep: torch.Tensor, core_state: torch.Tensor
+    ) -> torch.Tensor:
+        """Outputs over chunks, float32 [L, C, output_size].
+
+        Args:
+            standardised: float32 [L, C, O + A + K] inputs after `standardise`.
+            keep: float32 [L, C, 1] 0 on the first row of an episode, which resets the core state.
+            core_state: float32 [C, H] entering each chunk.
+        """
+        return self._head(gru.unroll(self._encode(standardised), keep, core_state, self._core()))
+
+    @torch.no_grad()
+    def walk(
+        self, standardised: torch.Tensor, order: episodes.TimeOrder
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Whole episodes from a zero core state, without gradient.
+
+        Args:
+            standardised: float32 [N, O + A + K] inputs of all observation rows after `standardise`.
+            order: the order of the walk.
+
+        Returns:
+            Outputs, float32 [N, output_size], and the core state after each row, float32 [N, H].
+        """
+        row = torch.from_numpy(order.row).to(standardised.device)
+        after = gru.walk(self._encode(standardised[row]), order.counts, self._core())
+        core_state = torch.empty_like(after)
+        core_state[row] = after
+        return self._head(core_state), core_state
+
+    def _encode(self, standardised: torch.Tensor) -> torch.Tensor:
+        """Float32 [..., O + A + K] to [..., H]."""
+        hidden = torch.relu_(_linear_after(self.input_norm, self.hidden_1, standardised))
+        hidden = torch.relu_(_linear_after(self.norm_1, self.hidden_2, standardise(hidden)))
+        return standardise(hidden)
+
+    def _head(self, core_state: torch.Tensor) -> torch.Tensor:
+        """Float32 [..., H] to [..., output_size]."""
+        return _linear_after(self.core_norm, self.head, standardise(core_state))
+
+    def _core(self) -> gru.GRUParameters:
+        weight, bias = _fold(self.norm_2, self.core.weight_ih, self.core.bias_ih)
+        return gru.GRUParameters(weight, self.core.weight_hh, bias, self.core.bias_hh)
+
+
+def _fold(
+    norm: nn.LayerNorm, weight: torch.Tensor, bias: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight and bias that act on `standardise(x)` as the given ones act on `norm(x)`.
+
+    W (g * x + b) + c = (W * g) x + (W b + c).
+    """
+    return weight * norm.weight, torch.addmv(bias, weight, norm.bias)
+
+
+def _linear_after(
+    norm: nn.LayerNorm, linear: nn.Linear, standardised: torch.Tensor
+) -> torch.Tensor:
+    """`linear(norm(x))`, given `standardise(x)`."""
+    return nn.functional.linear(standardised, *_fold(norm, linear.weight, linear.bias))
+
+
+class Discriminator(nn.Module):
+    """Linear, tanh, Linear, tanh, Linear on the own observation; a high logit means expert."""
+
+    def __init__(self, observation_size: int, hidden_size: int, generator: torch.Generator) -> None:
+        """Initialise every tensor uniformly within 1 / sqrt(fan in), the framework's default.
+
+        Args:
+            observation_size: O.
+            hidden_size: H.
+            generator: source of every draw.
+        """
+        super().__init__()
+        self.hidden_1 = _linear(observation_size, hidden_size)
+        self.hidden_2 = _linear(hidden_size, hidden_size)
+        self.head = _linear(hidden_size, 1)
+        for layer in (self.hidden_1, self.hidden_2, self.head):
+            bound = 1.0 / math.sqrt(layer.in_features)
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        """The logit of "this is the expert", float32 [...], of observations, float32 [..., O]."""
+        hidden = torch.tanh(self.hidden_1(observation))
+        logit: torch.Tensor = self.head(torch.tanh(self.hidden_2(hidden)))
+        return logit.squeeze(-1)
+
+
+def _linear(num_inputs: int, num_outputs: int) -> nn.Linear:
+    """A layer without values: its owner draws them, and the global generator stays untouched."""
+    return nn.Linear(num_inputs, num_outputs, device="meta").to_empty(device="cpu")
+
+
+def make_policy(
+    input_size: int, num_actions: int, config: NetworkConfig, seed: int, agent: int
+) -> RecurrentNetwork:
+    """Agent k's policy; its logits start near zero, so it starts near uniform.
+
+    Args:
+        input_size: O + A + K.
+        num_actions: A.
+        config: sizes and gain.
+        seed: the run's seed.
+        agent: k.
+    """
+    generator = _generator(seed, "policy", agent)
+    return RecurrentNetwork(input_size, num_actions, config, config.policy_head_gain, generator)
+
+
+def make_critic(input_size: int, config: NetworkConfig, seed: int, agent: int) -> RecurrentNetwork:
+    """Agent k's critic, which sees what its policy sees.
+
+    Args:
+        input_size: O + A + K.
+        config: sizes.
+        seed: the run's seed.
+        agent: k.
+    """
+    return RecurrentNetwork(input_size, 1, config, 1.0, _generator(seed, "critic", agent))
+
+
+def make_discriminator(
+    observation_size: int, hidden_size: int, seed: int, agent: int
+) -> Discriminator:
+    """Agent k's discriminator.
+
+    Args:
+        observation_size: O.
+        hidden_size: H.
+        seed: the run's seed.
+        agent: k.
+    """
+    return Discriminator(observation_size, hidden_size, _generator(seed, "discriminator", agent))
+
+
+def _generator(seed: int, purpose: str, agent: int) -> torch.Generator:
+    # Torch takes signed 64-bit seeds only.
+    return torch.Generator().manual_seed(seeding.derive(seed, purpose, agent) >> 1)

@@ -1,0 +1,208 @@
+"""The run directory: one folder that holds everything about a run, owned by one process at a time.
+
+Files (names are stable): `config.json`, `summary.json`, `evaluations.jsonl`, `metrics.jsonl`,
+`checkpoints/agent_<k>/`, `ledger/`, `logs/<role>.log`.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import time
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+import dm2_dist
+from dm2_dist import config as configuration
+from dm2_dist.config import RunConfig
+
+
+class RunDirectoryError(Exception):
+    """The run directory cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Paths of one run."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration with versions."""
+        return self.root / "config.json"
+
+    @property
+    def summary(self) -> Path:
+        """Written at every end of the run."""
+        return self.root / "summary.json"
+
+    @property
+    def evaluations(self) -> Path:
+        """One line per evaluation."""
+        return self.root / "evaluations.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """One line per iteration and agent."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def ledger(self) -> Path:
+        """Counter files of the actors' incarnations."""
+        return self.root / "ledger"
+
+    @property
+    def logs(self) -> Path:
+        """One log file per role."""
+        return self.root / "logs"
+
+    def checkpoints(self, agent: int) -> Path:
+        """Commits and parameter versions of one agent."""
+        return self.root / "checkpoints" / f"agent_{agent}"
+
+    def read_config(self) -> RunConfig:
+        """The configuration this run was started with.
+
+        Raises:
+            RunDirectoryError: there is none, or it cannot be read.
+        """
+        try:
+            document = json.loads(self.config.read_text())
+            return configuration.from_json(json.dumps(document["config"]))
+        except FileNotFoundError:
+            raise RunDirectoryError(f"{self.root} holds no run: {self.config} is missing") from None
+        except (ValueError, KeyError, OSError) as error:
+            raise RunDirectoryError(f"{self.config} cannot be read: {error}") from error
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """The last summary, or None before the first end of the run."""
+        try:
+            summary: dict[str, Any] = json.loads(self.summary.read_text())
+        except FileNotFoundError:
+            return None
+        return summary
+
+
+def default_root(config: RunConfig) -> Path:
+    """`runs/<map>-<algorithm>-<time>`; a counter keeps two starts in one second apart."""
+    name = f"{config.map}-{config.algorithm}-{time.strftime('%Y%m%d-%H%M%S')}"
+    root, suffix = Path("runs") / name, 1
+    while root.exists():
+        suffix += 1
+        root = Path("runs") / f"{name}-{suffix}"
+    return root
+
+
+def acquire(
+    root: Path, config: RunConfig, *, resume: bool
+) -> tuple[RunDirectory, filelock.BaseFileLock]:
+    """Create the directory, or take up the run in it, and lock it until the process ends.
+
+    Raises:
+        RunDirectoryError: not writable, in use, holding another run, or nothing to resume.
+    """
+    directory = RunDirectory(root)
+    if resume and not directory.config.exists():
+        raise RunDirectoryError(f"--resume: {root} holds no run to continue")
+    try:
+        for folder in (directory.root, directory.ledger, directory.logs):
+            folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(root / "run.lock", timeout=0)
+        lock.acquire()
+    except filelock.Timeout:
+        raise RunDirectoryError(
+            f"{root} is in use by another dm2 process; choose another --run-dir"
+        ) from None
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{root} cannot be written ({error.strerror}); choose another --run-dir"
+        ) from error
+    try:
+        _claim(directory, config, resume=resume)
+    except BaseException:
+        lock.release()
+        raise
+    return directory, lock
+
+
+def _claim(directory: RunDirectory, config: RunConfig, *, resume: bool) -> None:
+    """Write the configuration, or check that it is the one of the run; only its end may move further out."""
+    if not directory.config.exists():
+        _write_config(directory, config)
+        return
+    if not resume:
+        raise RunDirectoryError(
+            f"{directory.root} already holds a run; continue it with --resume or choose another --run-dir"
+        )
+    before = directory.read_config()
+    extended = replace(before, max_env_steps=max(before.max_env_steps, config.max_env_steps))
+    changed = configuration.differences(extended, config)
+    if changed:
+        raise RunDirectoryError(
+            f"--resume: {directory.root} was started with another configuration: {'; '.join(changed)}"
+        )
+    _write_config(directory, config)
+
+
+def _write_config(directory: RunDirectory, config: RunConfig) -> None:
+    document = {"config": json.loads(configuration.to_json(config)), "versions": versions()}
+    write_atomically(directory.config, json.dumps(document, indent=2).encode())
+
+
+def versions() -> dict[str, str]:
+    """What produced the run: our version, the git commit if there is one, and the libraries'."""
+    found = {"dm2-dist": dm2_dist.__version__, "python": platform.python_version()}
+    for package in ("torch", "numpy", "numba", "pyzmq", "msgpack", "safetensors"):
+        found[package] = metadata.version(package)
+    found["machine"] = f"{platform.system()} {platform.machine()}"
+    found["git_commit"] = _git_commit()
+    return found
+
+
+def _git_commit() -> str:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file so that readers and crashes see the old bytes or the new ones, never half."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    """Append one JSON object as a line."""
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """All complete lines of a JSON-lines file; a line cut by a crash is left out."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records

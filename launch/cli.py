@@ -1,0 +1,245 @@
+"""The command line: `dm2 COMMAND ...`. Heavy libraries are imported by the command that needs them."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from dm2_dist import config as configuration
+from dm2_dist import presets, run_directory
+from dm2_dist.checkpoint import CheckpointError
+from dm2_dist.config import ConfigError, RunConfig
+from dm2_dist.demonstrations import DemonstrationsError
+from dm2_dist.run_directory import RunDirectory, RunDirectoryError
+
+_USAGE = """\
+usage: dm2 COMMAND [options]      (dm2 COMMAND --help tells the options)
+
+  local        train on this machine: head, learners and actors, watched until the end
+  record       play a run's policies and keep the episodes as demonstrations
+  evaluate     play a run's policies greedily and print how good they are
+  presets      list the presets, or show one
+  show-config  print the configuration that the given options make
+  bench        measure the pipeline and its parts
+"""
+
+
+@dataclass(frozen=True)
+class Local:
+    """Train on this machine."""
+
+    run: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
+    actors: int = 8
+    """Actor processes; the result does not depend on their number."""
+    run_dir: Path | None = None
+    """Folder of the run; a new one under runs/ unless given."""
+    resume: bool = False
+    """Go on with the run in --run-dir."""
+    metrics_port: int | None = None
+    """Port of the head's /metrics and /sd; 9400, or a free one if that is taken."""
+    plain: bool = False
+    """Plain lines instead of the live view."""
+
+
+@dataclass(frozen=True)
+class ShowConfig:
+    """Print the configuration that the given options make."""
+
+    run: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Play a run's policies and keep the episodes as demonstrations."""
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """The run whose policies play."""
+    output: Path
+    """New folder for the demonstrations."""
+    episodes: int = 1000
+    """Episodes to record."""
+    version: int | None = None
+    """Parameter version; the newest unless given."""
+    greedy: bool = False
+    """Take the most probable actions instead of sampling, as the paper's demonstrators do."""
+    seed: int = 0
+    """Keys every draw of the recording."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Play a run's policies greedily and print how good they are."""
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """The run whose policies play."""
+    episodes: int = 128
+    """Episodes to play."""
+    version: int | None = None
+    """Parameter version; the newest unless given."""
+    sampled: bool = False
+    """Sample actions as in training instead of taking the most probable."""
+    seed: int = 0
+    """Keys every draw."""
+    json: bool = False
+    """One JSON object instead of a sentence."""
+
+
+@dataclass(frozen=True)
+class Presets:
+    """List the presets, or show one."""
+
+    name: Annotated[str, tyro.conf.Positional] = ""
+    """Preset to show as JSON."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code: 0 done, 1 failed, 2 wrong arguments, 130 interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except ConfigError as error:
+        return _fail(str(error), 2)
+    except (CheckpointError, DemonstrationsError, RunDirectoryError) as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _dispatch(words: list[str]) -> int:
+    command, rest = (words[0], words[1:]) if words else ("--help", [])
+    match command:
+        case "--help" | "-h":
+            sys.stdout.write(_USAGE)
+            return 0
+        case "local":
+            return _local(rest)
+        case "show-config":
+            print(
+                configuration.to_json(
+                    _parse(ShowConfig, command, rest, ShowConfig(_base(rest))).run
+                )
+            )
+            return 0
+        case "record":
+            return _record(_parse(Record, command, rest))
+        case "evaluate":
+            return _evaluate(_parse(Evaluate, command, rest))
+        case "presets":
+            return _presets(_parse(Presets, command, rest))
+        case "bench":
+            from benchmarks import bench
+
+            return bench.main(rest)
+    return _fail(f"unknown command {command!r}; `dm2 --help` lists them", 2)
+
+
+def _parse(kind: type[Any], command: str, words: list[str], default: Any = None) -> Any:
+    """Arguments from the fields of a dataclass; exits with 2 on wrong ones."""
+    chosen = {} if default is None else {"default": default}
+    return tyro.cli(kind, prog=f"dm2 {command}", args=words, **chosen)
+
+
+def _base(words: list[str]) -> RunConfig:
+    """What the flags start from: the preset named among them, or the run to be resumed."""
+    folder = _value_of("--run-dir", words)
+    name = _value_of("--preset", words)
+    if "--resume" in words:
+        if folder is None:
+            raise ConfigError("--resume needs --run-dir: the folder of the run to continue")
+        return RunDirectory(Path(folder)).read_config()
+    return presets.by_name(name) if name is not None else RunConfig()
+
+
+def _value_of(flag: str, words: list[str]) -> str | None:
+    for index, word in enumerate(words):
+        if word == flag and index + 1 < len(words):
+            return words[index + 1]
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return None
+
+
+def _local(words: list[str]) -> int:
+    local = _parse(Local, "local", words, Local(_base(words)))
+    if local.actors < 1:
+        raise ConfigError(f"actors is {local.actors}; it must be at least 1")
+    from dm2_dist.envs.skirmish import UnknownMapError
+    from launch import local_run
+    from monitoring.summary import summary_text
+
+    options = local_run.LocalOptions(
+        actors=local.actors,
+        run_dir=local.run_dir or run_directory.default_root(local.run),
+        resume=local.resume,
+        metrics_port=local.metrics_port,
+        plain=local.plain,
+    )
+    try:
+        code = local_run.run_local(local.run, options)
+    except UnknownMapError as error:
+        return _fail(str(error), 2)
+    except local_run.RunFailed as error:
+        return _fail(str(error), 1)
+    summary = RunDirectory(options.run_dir).read_summary()
+    if summary is not None:
+        print(summary_text(summary, str(options.run_dir)))
+    return code
+
+
+def _record(record: Record) -> int:
+    from dm2_dist import demonstrations
+    from launch import frozen_team
+
+    if record.episodes < 1:
+        raise ConfigError(f"episodes is {record.episodes}; it must be at least 1")
+    team = frozen_team.load(record.run_dir, record.version)
+    slices, seeds = frozen_team.play_episodes(
+        team, record.episodes, record.seed, greedy=record.greedy
+    )
+    card = frozen_team.card_of(team, str(record.run_dir), slices, seeds, greedy=record.greedy)
+    demonstrations.write(record.output, card, slices)
+    print(
+        f"recorded {card.episodes} episodes of {card.map} with version {team.version}: "
+        f"win rate {card.win_rate:.2f}, in {record.output}"
+    )
+    return 0
+
+
+def _evaluate(evaluate: Evaluate) -> int:
+    from launch import frozen_team
+
+    if evaluate.episodes < 1:
+        raise ConfigError(f"episodes is {evaluate.episodes}; it must be at least 1")
+    team = frozen_team.load(evaluate.run_dir, evaluate.version)
+    greedy = not evaluate.sampled
+    slices, _ = frozen_team.play_episodes(team, evaluate.episodes, evaluate.seed, greedy=greedy)
+    scores = frozen_team.scores(slices)
+    if evaluate.json:
+        print(json.dumps(scores | {"version": team.version, "map": team.config.map}))
+    else:
+        print(
+            f"{team.config.map}, version {team.version}, {evaluate.episodes} "
+            f"{'greedy' if greedy else 'sampled'} episodes: win rate {scores['win_rate']:.3f}, "
+            f"return {scores['return_mean']:.2f} +- {scores['return_std']:.2f}, "
+            f"length {scores['length_mean']:.1f}"
+        )
+    return 0
+
+
+def _presets(chosen: Presets) -> int:
+    if chosen.name:
+        print(configuration.to_json(presets.by_name(chosen.name)))
+        return 0
+    for name, preset in presets.PRESETS.items():
+        summary = (preset.__doc__ or "").splitlines()[0]
+        print(f"{name:14} {summary}")
+    return 0
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"dm2: {sentence}", file=sys.stderr)
+    return code

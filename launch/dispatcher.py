@@ -1,0 +1,215 @@
+"""Which ticket goes to which actor: the head's pure state machine, without sockets, files or clocks.
+
+It holds nothing that cannot be rebuilt: which tickets exist follows from the configuration and the learners'
+versions, which of them are done from what the learners say they received. Told about the world by
+`launch.head` (`learner_report`, `want`, `gone`, `evaluated`), asked for `assignments`.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from dm2_dist import ticket as tickets
+from dm2_dist.config import RunConfig
+from dm2_dist.ticket import Ticket
+
+Actor = tuple[str, int]
+"""Name and incarnation."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerReport:
+    """What one learner says it has.
+
+    version: iterations trained and committed.
+    env_steps: training env steps up to each retained version.
+    received: open iteration -> ticket indices that arrived.
+    received_env_steps: open iteration -> env steps of those tickets.
+    finished: the final version is committed.
+    """
+
+    version: int
+    env_steps: dict[int, int]
+    received: dict[int, frozenset[int]]
+    received_env_steps: dict[int, int]
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    actor: Actor
+    deadline: float
+
+
+@dataclass(slots=True)
+class Dispatcher:
+    """Leases of tickets.
+
+    num_agents: K, learners that must receive every training ticket.
+    lease_seconds: after this long a ticket goes to another actor; the later result is a duplicate.
+    evaluated: versions whose evaluation is on record.
+    """
+
+    config: RunConfig
+    num_agents: int
+    lease_seconds: float
+    evaluated: set[int] = field(default_factory=set)
+    _reports: dict[int, LearnerReport] = field(default_factory=dict)
+    _leases: dict[str, _Lease] = field(default_factory=dict)
+    _hungry: OrderedDict[Actor, None] = field(default_factory=OrderedDict)
+    _played: dict[int, set[int]] = field(default_factory=dict)
+    _env_steps: dict[int, int] = field(default_factory=dict)
+    reissued: int = 0
+
+    def learner_report(self, agent: int, report: LearnerReport) -> None:
+        """Take in what learner `agent` has; a restarted learner may have less than before."""
+        self._reports[agent] = report
+        self._env_steps |= report.env_steps
+
+    def want(self, actor: Actor) -> None:
+        """An actor asks for a ticket; whatever lease it held for unplayed work is its own business."""
+        self._hungry[actor] = None
+
+    def holds(self, actor: Actor, ticket_id: str, now: float) -> None:
+        """An actor tells a new head which ticket it is playing or still delivering."""
+        self._leases.setdefault(ticket_id, _Lease(actor, now + self.lease_seconds))
+
+    def gone(self, actor: Actor) -> int:
+        """An actor died or left: its leases end. Returns how many."""
+        self._hungry.pop(actor, None)
+        ended = [name for name, lease in self._leases.items() if lease.actor == actor]
+        for name in ended:
+            del self._leases[name]
+        self.reissued += len(ended)
+        return len(ended)
+
+    def evaluate_result(self, version: int, index: int) -> None:
+        """One evaluate ticket is on record."""
+        self._played.setdefault(version, set()).add(index)
+
+    def assignments(self, now: float) -> Iterator[tuple[Actor, Ticket]]:
+        """Lease open tickets to waiting actors, oldest request first."""
+        if not self._hungry:
+            return
+        self._expire(now)
+        for ticket in self._open():
+            if not self._hungry:
+                return
+            actor, _ = self._hungry.popitem(last=False)
+            self._leases[ticket.ticket_id] = _Lease(actor, now + self.lease_seconds)
+            yield actor, ticket
+
+    @property
+    def version(self) -> int:
+        """The newest version that all learners have; -1 before all have reported."""
+        if len(self._reports) < self.num_agents:
+            return -1
+        return min(report.version for report in self._reports.values())
+
+    @property
+    def env_steps(self) -> int:
+        """Training env steps in `version`."""
+        return self._env_steps.get(self.version, 0)
+
+    @property
+    def trained_out(self) -> bool:
+        """Every learner committed its final version."""
+        return self.version >= 0 and all(report.finished for report in self._reports.values())
+
+    @property
+    def finished(self) -> bool:
+        """Trained out, and every evaluation is on record."""
+        return self.trained_out and not self.pending_evaluations()
+
+    @property
+    def keep_from(self) -> int:
+        """The oldest parameter version that an open ticket needs."""
+        needed = [
+            tickets.train_version(self.config, max(self.version, 0)),
+            *self.pending_evaluations(),
+        ]
+        return min(needed)
+
+    def env_steps_of(self, version: int) -> int:
+        """Training env steps up to a version that some learner still retains or retained."""
+        return self._env_steps[version]
+
+    def pending_evaluations(self) -> list[int]:
+        """Versions whose evaluation is due and not on record, oldest first."""
+        due = [
+            version
+            for version in sorted(self._env_steps)
+            if 0 < version <= self.version and self._is_due(version)
+        ]
+        return [version for version in due if version not in self.evaluated]
+
+    def ticket_counts(self) -> dict[str, int]:
+        """Training and evaluate tickets that are open, by state."""
+        leased = len(self._leases)
+        return {"waiting": sum(1 for _ in self._open()), "leased": leased}
+
+    def _is_due(self, version: int) -> bool:
+        """An evaluation is due where training crosses a multiple of the interval, and at the end."""
+        if self.trained_out and version == self.version:
+            return True
+        before = self._env_steps.get(version - 1)
+        if before is None:
+            return False
+        interval = self.config.evaluation.interval_env_steps
+        return self._env_steps[version] // interval > before // interval
+
+    def _expire(self, now: float) -> None:
+        for name, lease in list(self._leases.items()):
+            if self._is_done(name):
+                del self._leases[name]
+            elif lease.deadline < now:
+                del self._leases[name]
+                self.reissued += 1
+
+    def _is_done(self, ticket_id: str) -> bool:
+        kind, first, second = ticket_id.split("/")
+        iteration, index = int(first), int(second)
+        if kind == tickets.TRAIN:
+            return not self._lacking(iteration, index)
+        return iteration in self.evaluated or index in self._played.get(iteration, ())
+
+    def _lacking(self, iteration: int, index: int) -> bool:
+        """Whether some learner still needs this training ticket."""
+        return any(
+            report.version <= iteration and index not in report.received.get(iteration, ())
+            for report in self._reports.values()
+        )
+
+    def _open(self) -> Iterator[Ticket]:
+        """Tickets nobody holds, most urgent first: this iteration, evaluations, the iterations after."""
+        if self.version < 0:
+            return
+        urgent, *later = self._open_iterations() or [None]
+        if urgent is not None:
+            yield from self._unleased_train(urgent)
+        for version in self.pending_evaluations():
+            played = self._played.get(version, set())
+            for ticket in tickets.evaluate_tickets(self.config, version, self.num_agents):
+                if ticket.index not in played and ticket.ticket_id not in self._leases:
+                    yield ticket
+        for iteration in later:
+            if iteration is not None:
+                yield from self._unleased_train(iteration)
+
+    def _unleased_train(self, iteration: int) -> Iterator[Ticket]:
+        for ticket in tickets.train_tickets(self.config, iteration, self.num_agents):
+            if ticket.ticket_id not in self._leases and self._lacking(iteration, ticket.index):
+                yield ticket
+
+    def _open_iterations(self) -> list[int]:
+        """Iterations whose parameters exist and that the run needs."""
+        if self.trained_out:
+            return []
+        lag = tickets.lag_of(self.config.schedule)
+        steps, iterations = self.env_steps, []
+        for iteration in range(self.version, self.version + lag + 1):
+            if steps >= self.config.max_env_steps:
+                break
+            iterations.append(iteration)
+            steps += max(r.received_env_steps.get(iteration, 0) for r in self._reports.values())
+        return iterations

@@ -1,0 +1,126 @@
+"""Frozen policies of a run, and what happens when they play: for `dm2 record` and `dm2 evaluate`."""
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+
+from actors.actor import play
+from dm2_dist import checkpoint, seeding, trajectory
+from dm2_dist import ticket as tickets
+from dm2_dist.config import RunConfig
+from dm2_dist.demonstrations import Card
+from dm2_dist.envs import make
+from dm2_dist.envs.interface import EnvironmentSpec
+from dm2_dist.inference import StackedPolicy
+from dm2_dist.run_directory import RunDirectory
+from dm2_dist.trajectory import Slice
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenTeam:
+    """One policy per seat, read from a run's checkpoints.
+
+    policies: [K] `<version>:<first 16 hexadecimal digits of the SHA-256 of its parameters>`.
+    """
+
+    config: RunConfig
+    spec: EnvironmentSpec
+    version: int
+    policies: tuple[str, ...]
+    stacked: StackedPolicy
+
+
+def load(root: Path, version: int | None) -> FrozenTeam:
+    """Read a team from a run directory.
+
+    Args:
+        root: the run directory.
+        version: parameter version of every seat; None: the newest that all seats have.
+
+    Raises:
+        CheckpointError: no version that all seats have, or not the one asked for.
+        RunDirectoryError: no run there.
+    """
+    directory = RunDirectory(root)
+    config = directory.read_config()
+    spec = make.describe(config.env, config.map)
+    folders = [directory.checkpoints(agent) for agent in range(spec.num_agents)]
+    common = set.intersection(*(set(checkpoint.parameter_versions(f)) for f in folders))
+    if not common:
+        raise checkpoint.CheckpointError(f"{root} holds no parameters yet; let the run train first")
+    chosen = max(common) if version is None else version
+    if chosen not in common:
+        kept = ", ".join(map(str, sorted(common)))
+        raise checkpoint.CheckpointError(f"{root} keeps the versions {kept}, not {chosen}")
+    bodies = [checkpoint.load_parameters(folder, chosen) for folder in folders]
+    return FrozenTeam(
+        config=config,
+        spec=spec,
+        version=chosen,
+        policies=tuple(f"{chosen}:{hashlib.sha256(body).hexdigest()[:16]}" for body in bodies),
+        stacked=StackedPolicy([safetensors.numpy.load(body) for body in bodies]),
+    )
+
+
+def play_episodes(
+    team: FrozenTeam, episodes: int, seed: int, *, greedy: bool
+) -> tuple[list[Slice], tuple[int, ...]]:
+    """Play fresh episodes with a frozen team.
+
+    Args:
+        team: the policies.
+        episodes: how many.
+        seed: keys every draw; the training episodes of a run never use these seeds.
+        greedy: take the most probable actions.
+
+    Returns:
+        [K] what each agent saw, and the episode seeds.
+    """
+    config = replace(team.config, seed=seeding.derive("frozen", seed))
+    work = tickets.record_tickets(config, episodes, (team.version,) * team.spec.num_agents, greedy)
+    played: list[list[Slice]] = []
+    for size, group in itertools.groupby(work, key=lambda ticket: len(ticket.seeds)):
+        battles = make.make_batch(config.env, config.map, size)
+        for ticket in group:
+            played.append(play(ticket, team.stacked, battles, lambda: None))
+    slices = [trajectory.concatenate([parts[k] for parts in played]) for k in range(len(played[0]))]
+    return slices, tuple(itertools.chain.from_iterable(ticket.seeds for ticket in work))
+
+
+def card_of(
+    team: FrozenTeam, run: str, slices: Sequence[Slice], seeds: Sequence[int], *, greedy: bool
+) -> Card:
+    """Describe a recorded set."""
+    first = slices[0]
+    return Card(
+        env=team.config.env,
+        map=team.config.map,
+        num_agents=team.spec.num_agents,
+        observation_size=team.spec.observation_size,
+        num_actions=team.spec.num_actions,
+        episodes=first.num_episodes,
+        greedy=greedy,
+        run=run,
+        policies=team.policies,
+        seeds=tuple(str(seed) for seed in seeds),
+        returns=tuple(float(value) for value in first.returns()),
+        lengths=tuple(int(value) for value in first.length),
+        won=tuple(bool(value) for value in first.won),
+    )
+
+
+def scores(slices: Sequence[Slice]) -> dict[str, float]:
+    """Win rate and mean return and length of what was played."""
+    first = slices[0]
+    return {
+        "win_rate": float(first.won.mean()),
+        "return_mean": float(first.returns().mean()),
+        "return_std": float(np.std(first.returns())),
+        "length_mean": float(first.length.mean()),
+        "episodes": float(first.num_episodes),
+    }

@@ -1,0 +1,413 @@
+"""The head: directory, ticket leases, run record.
+
+It hands out addresses and tickets and writes down what the run came to. It sees no gradient and no
+parameter, and keeps nothing that the learners' reports and the run directory cannot give back: killed at any
+moment, it is started again and goes on. Fed by actors and learners over `dm2_dist.comms`; decides with
+`launch.dispatcher`; writes with `launch.record`.
+"""
+
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from dm2_dist.comms import codec, messages
+from dm2_dist.comms.refusal import Refused
+from dm2_dist.comms.sockets import Poller, Router
+from dm2_dist.config import RunConfig, to_json
+from dm2_dist.envs.interface import EnvironmentSpec
+from dm2_dist.run_directory import RunDirectory
+from dm2_dist.ticket import Ticket, lag_of
+from launch.dispatcher import Dispatcher, LearnerReport
+from launch.record import RunRecord, actor_counters
+
+_LOG = logging.getLogger(__name__)
+_SILENCE_SECONDS = 10.0
+_LEASE_SECONDS = 300.0
+_DRAIN_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+_SPEED_WINDOW_SECONDS = 15.0
+
+
+@dataclass(slots=True)
+class Peer:
+    """A role that said HELLO.
+
+    identity: its ROUTER identity; beat: its newest heartbeat.
+    """
+
+    identity: bytes
+    hello: messages.Hello
+    last_heard: float
+    playing: bool = False
+    beat: messages.LearnerBeat | messages.ActorBeat | None = None
+
+
+class Head:
+    """One run's coordinator; call `step` until `done`."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        spec: EnvironmentSpec,
+        directory: RunDirectory,
+        address: str,
+        incarnation: int,
+    ) -> None:
+        self.config, self.spec, self.directory = config, spec, directory
+        self.incarnation = incarnation
+        self.record = RunRecord.open(directory, config)
+        self.dispatcher = Dispatcher(config, spec.num_agents, _LEASE_SECONDS)
+        self.dispatcher.evaluated = self.record.evaluated_versions
+        self.router = Router(address)
+        self.poller = Poller()
+        self.poller.add(self.router)
+        self.peers: dict[str, Peer] = {}
+        self.phase = "run"
+        self.failure = ""
+        self.interrupted = False
+        self.done = False
+        self.events: deque[str] = deque(maxlen=20)
+        self._phase_since = time.monotonic()
+        self._progress: deque[tuple[float, int]] = deque(maxlen=200)
+
+    def step(self, timeout: float) -> None:
+        """Wait for messages, answer them, lease tickets, move the run along."""
+        self.poller.wait(timeout)
+        while (received := self.router.recv()) is not None:
+            identity, header, _ = received
+            try:
+                self._handle(identity, codec.unpack(header, messages.CONTROL_KINDS))
+            except Refused as refusal:
+                _LOG.warning("refused peer=%s reason=%s", identity, refusal)
+        now = time.monotonic()
+        self._forget_silent(now)
+        if self.phase == "run":
+            for (name, incarnation), ticket in self.dispatcher.assignments(now):
+                self._lease(name, incarnation, ticket)
+        self._advance(now)
+
+    # --- messages ---
+
+    def _handle(self, identity: bytes, message: messages.Message) -> None:
+        match message:
+            case messages.Hello():
+                self._hello(identity, message)
+            case messages.Command():
+                self._command(identity, message)
+            case messages.Exited():
+                self._exited(message)
+            case (
+                messages.LearnerBeat()
+                | messages.ActorBeat()
+                | messages.Want()
+                | messages.Result()
+                | messages.Bye()
+            ):
+                self._from_peer(identity, message)
+            case _:
+                _LOG.warning("unexpected kind=%s", message.kind)
+
+    def _hello(self, identity: bytes, hello: messages.Hello) -> None:
+        known = self.peers.get(hello.source.name)
+        if hello.protocol != messages.PROTOCOL:
+            reason = (
+                f"{hello.source.name} speaks protocol {hello.protocol} but this run speaks "
+                f"{messages.PROTOCOL}; install the same version of dm2-dist everywhere"
+            )
+            self.router.send(identity, messages.Reject(reason=reason))
+            return
+        if known is not None and known.hello.source.incarnation > hello.source.incarnation:
+            self.router.send(
+                identity, messages.Reject(reason="a newer incarnation of this name is known")
+            )
+            return
+        if known is not None and known.hello.source.incarnation != hello.source.incarnation:
+            self._lose(known)
+        now = time.monotonic()
+        self.peers[hello.source.name] = Peer(identity, hello, now)
+        for ticket_id in hello.holding:
+            self.dispatcher.holds(_key(hello.source), ticket_id, now)
+        self.router.send(
+            identity,
+            messages.Welcome(
+                run_id=self.directory.root.name,
+                head_incarnation=self.incarnation,
+                config_json=to_json(self.config),
+                learners=self._directory(),
+            ),
+        )
+        if hello.role == "learner":
+            self._broadcast(messages.Directory(learners=self._directory()), "actor")
+
+    def _from_peer(
+        self,
+        identity: bytes,
+        message: messages.LearnerBeat
+        | messages.ActorBeat
+        | messages.Want
+        | messages.Result
+        | messages.Bye,
+    ) -> None:
+        peer = self.peers.get(message.source.name)
+        if peer is None or peer.hello.source.incarnation != message.source.incarnation:
+            self.router.send(
+                identity, self._orders()
+            )  # unknown to this head: our incarnation makes it say HELLO
+            return
+        peer.last_heard = time.monotonic()
+        match message:
+            case messages.LearnerBeat():
+                self._learner_beat(peer, message)
+            case messages.ActorBeat():
+                peer.beat = message
+                self.record.note_actor(message)
+                self.router.send(identity, self._orders())
+            case messages.Want():
+                peer.playing = False
+                self.dispatcher.want(_key(message.source))
+            case messages.Result():
+                self._result(message)
+            case messages.Bye():
+                self._lose(peer)
+
+    def _learner_beat(self, peer: Peer, beat: messages.LearnerBeat) -> None:
+        peer.beat = beat
+        self.dispatcher.learner_report(
+            beat.agent,
+            LearnerReport(
+                version=beat.version,
+                env_steps={int(version): steps for version, steps in beat.env_steps.items()},
+                received={int(i): frozenset(indices) for i, indices in beat.received.items()},
+                received_env_steps={int(i): steps for i, steps in beat.received_env_steps.items()},
+                finished=beat.finished,
+            ),
+        )
+        self.record.note_learner(beat)
+        self.router.send(peer.identity, self._orders())
+        self._progress.append((time.monotonic(), self.dispatcher.env_steps))
+
+    def _result(self, result: messages.Result) -> None:
+        _, version, index = result.ticket_id.split("/")
+        if int(version) in self.dispatcher.evaluated:
+            return
+        self.dispatcher.evaluate_result(int(version), int(index))
+        steps = self.dispatcher.env_steps_of(int(version))
+        line = self.record.note_result(int(version), int(index), result, steps)
+        if line is not None:
+            self.dispatcher.evaluated.add(int(version))
+            self._event(
+                f"evaluation at {steps:,} env steps: win rate {line['win_rate']:.2f}, "
+                f"return {line['return_mean']:.2f}"
+            )
+
+    def _exited(self, message: messages.Exited) -> None:
+        peer = self.peers.get(message.name)
+        if peer is not None and peer.hello.source.incarnation == message.incarnation:
+            self._lose(peer)
+        if message.exit_code != 0:
+            self._event(f"{message.name} ended with exit code {message.exit_code}")
+
+    def _command(self, identity: bytes, command: messages.Command) -> None:
+        self.record.restarts |= command.restarts
+        if command.name == "drain" and self.phase == "run":
+            self.interrupted = True
+            self._event("draining: " + command.detail)
+            self._enter("drain")
+        if command.name == "fail" and not self.failure:
+            self.failure = command.detail
+            self._event(command.detail)
+            if self.phase == "run":
+                self._enter("drain")
+        self.router.send(identity, messages.Status(report=self.report()))
+
+    # --- the run's course ---
+
+    def _advance(self, now: float) -> None:
+        waited = now - self._phase_since
+        roles = [peer.hello.role for peer in self.peers.values()]
+        if self.phase == "run" and self.dispatcher.finished:
+            self._enter("drain")
+        elif self.phase == "drain" and ("actor" not in roles or waited > _DRAIN_SECONDS):
+            self._enter("stop")
+        elif self.phase == "stop" and ("learner" not in roles or waited > _STOP_SECONDS):
+            self.done = True
+
+    def _enter(self, phase: str) -> None:
+        _LOG.info("phase=%s", phase)
+        self.phase, self._phase_since = phase, time.monotonic()
+        self._broadcast(self._orders(), "actor")
+        self._broadcast(self._orders(), "learner")
+
+    def close(self) -> dict[str, Any]:
+        """Write the summary and let the sockets go."""
+        summary = self.record.write_summary(
+            finished=self.dispatcher.finished and not self.failure,
+            env_steps=self.dispatcher.env_steps,
+            iterations=max(self.dispatcher.version, 0),
+            num_agents=self.spec.num_agents,
+        )
+        self.router.close()
+        return summary
+
+    def _lease(self, name: str, incarnation: int, ticket: Ticket) -> None:
+        peer = self.peers.get(name)
+        lease = messages.Lease(
+            head_incarnation=self.incarnation,
+            ticket_kind=ticket.kind,
+            iteration=ticket.iteration,
+            index=ticket.index,
+            seeds=ticket.seeds,
+            versions=ticket.versions,
+            greedy=ticket.greedy,
+        )
+        if peer is None or not self.router.send(peer.identity, lease):
+            self.dispatcher.gone((name, incarnation))
+            return
+        peer.playing = True
+
+    def _forget_silent(self, now: float) -> None:
+        for peer in list(self.peers.values()):
+            if peer.hello.role == "actor" and now - peer.last_heard > _SILENCE_SECONDS:
+                self._event(
+                    f"{peer.hello.source.name} has been silent for {_SILENCE_SECONDS:.0f} s"
+                )
+                self._lose(peer)
+
+    def _lose(self, peer: Peer) -> None:
+        """A role is gone: end its leases; its name may come back as a new incarnation."""
+        self.dispatcher.gone(_key(peer.hello.source))
+        self.peers.pop(peer.hello.source.name, None)
+
+    def _event(self, text: str) -> None:
+        _LOG.info("event: %s", text)
+        self.events.append(text)
+
+    def _orders(self) -> messages.Orders:
+        return messages.Orders(
+            head_incarnation=self.incarnation, keep_from=self.dispatcher.keep_from, phase=self.phase
+        )
+
+    def _broadcast(self, message: messages.Message, role: str) -> None:
+        for peer in self.peers.values():
+            if peer.hello.role == role:
+                self.router.send(peer.identity, message)
+
+    def _directory(self) -> dict[str, tuple[str, str]]:
+        return {
+            peer.hello.source.name.removeprefix("learner-"): (
+                peer.hello.trajectory_address,
+                peer.hello.parameter_address,
+            )
+            for peer in self.peers.values()
+            if peer.hello.role == "learner"
+        }
+
+    # --- what people see ---
+
+    def report(self) -> dict[str, Any]:
+        """The run at a glance: for the terminal, `/status` and the summary."""
+        steps = self.dispatcher.env_steps
+        speed = self._recent_speed()
+        left = max(self.config.max_env_steps - steps, 0)
+        evaluations = self.record.evaluations
+        newest = evaluations[-1] if evaluations else {}
+        return {
+            "run_id": self.directory.root.name,
+            "run_directory": str(self.directory.root),
+            "map": self.config.map,
+            "algorithm": self.config.algorithm,
+            "schedule": self.config.schedule,
+            "preset": self.config.preset,
+            "seed": self.config.seed,
+            "state": self._state(),
+            "phase": self.phase,
+            "failure": self.failure,
+            "wall_seconds": self.record.wall_seconds,
+            "env_steps": steps,
+            "max_env_steps": self.config.max_env_steps,
+            "env_steps_per_second": speed,
+            "seconds_left": left / speed if speed > 0 else None,
+            "iterations": max(self.dispatcher.version, 0),
+            "lag": lag_of(self.config.schedule),
+            "win_rate": newest.get("win_rate"),
+            "win_rate_best": max((line["win_rate"] for line in evaluations), default=None),
+            "return_mean": newest.get("return_mean"),
+            "evaluations": evaluations,
+            "actors": self._actors_report(),
+            "learners": self._learners_report(),
+            "ledger": self._ledger_report(),
+            "tickets": self.dispatcher.ticket_counts(),
+            "restarts": {"actor": 0, "learner": 0, "head": 0} | self.record.restarts,
+            "events": list(self.events),
+        }
+
+    def _state(self) -> str:
+        if self.failure:
+            return "failed"
+        if self.phase != "run":
+            return "draining" if self.interrupted else "finished"
+        return "training" if self.dispatcher.version >= 0 else "starting"
+
+    def _recent_speed(self) -> float:
+        """Env steps per second over the last quarter of a minute."""
+        now = time.monotonic()
+        while self._progress and now - self._progress[0][0] > _SPEED_WINDOW_SECONDS:
+            self._progress.popleft()
+        if not self._progress:
+            return 0.0
+        since, steps = self._progress[0]
+        return (self._progress[-1][1] - steps) / max(now - since, 1.0)
+
+    def _actors_report(self) -> dict[str, Any]:
+        actors = [peer for peer in self.peers.values() if peer.hello.role == "actor"]
+        playing = sum(peer.playing for peer in actors)
+        return {
+            "alive": len(actors),
+            "playing": playing,
+            "waiting": len(actors) - playing,
+            "restarts": self.record.restarts.get("actor", 0),
+            "phases": self.record.phases("actor"),
+        }
+
+    def _learners_report(self) -> list[dict[str, Any]]:
+        rows = []
+        for agent in range(self.spec.num_agents):
+            peer = self.peers.get(f"learner-{agent}")
+            beat = peer.beat if peer is not None else None
+            known = beat if isinstance(beat, messages.LearnerBeat) else None
+            rows.append(
+                {
+                    "agent": agent,
+                    "alive": peer is not None,
+                    "version": known.version if known else 0,
+                    "metrics": known.metrics if known else {},
+                    "phases": known.phases if known else {},
+                }
+            )
+        return rows
+
+    def _ledger_report(self) -> dict[str, Any]:
+        """The live books. Trajectories are counted before they are sent, so a surplus is an error at any time."""
+        trained = 0
+        dropped: dict[str, int] = {}
+        for peer in list(self.peers.values()):
+            if isinstance(peer.beat, messages.LearnerBeat):
+                trained += peer.beat.trained
+                for reason, count in peer.beat.dropped.items():
+                    dropped[reason] = dropped.get(reason, 0) + count
+        accounted = trained + sum(dropped.values())
+        produced = sum(sum(entry.produced) for entry in actor_counters(self.directory))
+        return {
+            "produced": produced,
+            "trained": trained,
+            "dropped": dropped,
+            "lost": {},
+            "in_flight": max(produced - accounted, 0),
+            "error": max(accounted - produced, 0),
+        }
+
+
+def _key(source: messages.Source) -> tuple[str, int]:
+    return source.name, source.incarnation

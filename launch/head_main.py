@@ -1,0 +1,96 @@
+"""The head process: the head, its metrics and its log, until the run is over."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from dm2_dist import child
+from dm2_dist.envs import make
+from dm2_dist.run_directory import RunDirectory
+from launch.head import Head
+from monitoring.exporter import Exporter, Target, service_discovery
+from monitoring.metrics import HeadMetrics
+
+_LOG = logging.getLogger(__name__)
+_SHOW_SECONDS = 1.0
+
+
+def run(name: str, address: str, root: Path, metrics_port: int, incarnation: int) -> None:
+    """Coordinate the run in `root` until it is over; writes `summary.json`.
+
+    Args:
+        name: `head-0`.
+        address: where actors, learners and the launcher find the head.
+        root: the run directory.
+        metrics_port: port of `/metrics`, `/sd` and `/status`; 0 takes a free one.
+        incarnation: of this start.
+    """
+    directory = RunDirectory(root)
+    logger = child.begin(name, directory.logs)
+    try:
+        config = directory.read_config()
+        spec = make.describe(config.env, config.map)
+        head = Head(config, spec, directory, address, incarnation)
+        metrics = HeadMetrics(root.name, config.map)
+        routes = {"/sd": lambda: service_discovery(targets(head, exporter)), "/status": head.report}
+        exporter = Exporter(metrics.registry, port=metrics_port, routes=routes)
+        logger.info("metrics address=%s", exporter.address)
+        _serve(head, Display(metrics))
+        head.close()
+        exporter.close()
+    except BaseException:
+        logger.exception("head failed")
+        raise SystemExit(1) from None
+
+
+def _serve(head: Head, display: "Display") -> None:
+    shown_at = 0.0
+    while not head.done:
+        head.step(0.2)
+        if time.monotonic() - shown_at >= _SHOW_SECONDS:
+            shown_at = time.monotonic()
+            display.show(head.report())
+
+
+def targets(head: Head, exporter: Exporter) -> list[Target]:
+    """Every process of the run that Prometheus can scrape, the head included."""
+    run_id = head.directory.root.name
+    found = [Target(exporter.address, "head", "head-0", run_id)]
+    for name, peer in list(head.peers.items()):
+        found.append(Target(peer.hello.metrics_address, peer.hello.role, name, run_id))
+    return found
+
+
+class Display:
+    """Passes the head's reports on to Prometheus: totals as they are, counters by their growth."""
+
+    def __init__(self, metrics: HeadMetrics) -> None:
+        self._metrics = metrics
+        self._evaluations = -1
+        self._restarts: dict[str, int] = {}
+
+    def show(self, report: dict[str, Any]) -> None:
+        """Bring every metric of the head up to date."""
+        metrics = self._metrics
+        actors = report["actors"]
+        metrics.actors({"playing": actors["playing"], "waiting": actors["waiting"]})
+        metrics.tickets(report["tickets"])
+        metrics.ledger_error(report["ledger"]["error"])
+        metrics.env_steps(report["env_steps"])
+        metrics.env_steps_target(report["max_env_steps"])
+        metrics.iterations(report["iterations"])
+        metrics.run_state(report["state"])
+        for role, count in report["restarts"].items():
+            for _ in range(count - self._restarts.get(role, 0)):
+                metrics.restart(role)
+        self._restarts = dict(report["restarts"])
+        evaluations = report["evaluations"]
+        if self._evaluations < 0:
+            self._evaluations = len(evaluations)  # those of before a restart or resume
+            if evaluations:
+                metrics.win_rate(evaluations[-1]["win_rate"])
+        for line in evaluations[self._evaluations :]:
+            wins = round(line["win_rate"] * line["episodes"])
+            metrics.evaluation(wins, line["episodes"], line["return_mean"])
+        self._evaluations = len(evaluations)

@@ -1,0 +1,185 @@
+"""The run record: what the run came to, in files that people and programs read.
+
+Owned by the head. `evaluations.jsonl` and `metrics.jsonl` grow while the run goes on; `summary.json` is
+written at every end. The books are closed from what is on disk: the actors' counter files and the learners'
+newest commits.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dm2_dist import checkpoint
+from dm2_dist.comms import counter_file, ledger, messages
+from dm2_dist.config import RunConfig
+from dm2_dist.run_directory import RunDirectory, append_line, read_lines, write_atomically
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """Evaluations, learning curves and time shares of one run.
+
+    wall_before: seconds of earlier sessions of this run.
+    started: `time.monotonic()` of this session's start.
+    """
+
+    directory: RunDirectory
+    config: RunConfig
+    wall_before: float
+    started: float
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    restarts: dict[str, int] = field(default_factory=dict)
+    _results: dict[int, dict[int, messages.Result]] = field(default_factory=dict)
+    _versions_seen: dict[int, int] = field(default_factory=dict)
+    _actor_phases: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
+    _learner_phases: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, directory: RunDirectory, config: RunConfig) -> "RunRecord":
+        """Take up the record of the run in this directory, or begin it."""
+        summary = directory.read_summary() or {}
+        return cls(
+            directory=directory,
+            config=config,
+            wall_before=float(summary.get("wall_seconds", 0.0)),
+            started=time.monotonic(),
+            evaluations=read_lines(directory.evaluations),
+        )
+
+    @property
+    def evaluated_versions(self) -> set[int]:
+        """Versions with a line in `evaluations.jsonl`."""
+        return {int(line["version"]) for line in self.evaluations}
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds of all sessions of this run."""
+        return self.wall_before + time.monotonic() - self.started
+
+    def note_result(
+        self, version: int, index: int, result: messages.Result, env_steps: int
+    ) -> dict[str, Any] | None:
+        """Take in one evaluate ticket; the line of its evaluation once all its tickets are there."""
+        results = self._results.setdefault(version, {})
+        results[index] = result
+        if sum(len(part.won) for part in results.values()) < self.config.evaluation.episodes:
+            return None
+        del self._results[version]
+        ordered = [results[key] for key in sorted(results)]
+        won = [flag for part in ordered for flag in part.won]
+        returns = [value for part in ordered for value in part.returns]
+        lengths = [value for part in ordered for value in part.lengths]
+        line = {
+            "env_steps": env_steps,
+            "wall_seconds": round(self.wall_seconds, 3),
+            "win_rate": sum(won) / len(won),
+            "return_mean": sum(returns) / len(returns),
+            "length_mean": sum(lengths) / len(lengths),
+            "episodes": len(won),
+            "version": version,
+        }
+        self.evaluations.append(line)
+        append_line(self.directory.evaluations, line)
+        return line
+
+    def note_learner(self, beat: messages.LearnerBeat) -> None:
+        """Keep a learner's time shares, and its metrics once per version."""
+        self._learner_phases[beat.source.name, beat.source.incarnation] = beat.phases
+        if beat.version > self._versions_seen.get(beat.agent, 0) and beat.metrics:
+            self._versions_seen[beat.agent] = beat.version
+            line = {
+                "agent": beat.agent,
+                "version": beat.version,
+                "env_steps": beat.env_steps[str(beat.version)],
+                "wall_seconds": round(self.wall_seconds, 3),
+                **beat.metrics,
+            }
+            append_line(self.directory.metrics, line)
+
+    def note_actor(self, beat: messages.ActorBeat) -> None:
+        """Keep an actor's time shares."""
+        self._actor_phases[beat.source.name, beat.source.incarnation] = beat.phases
+
+    def phases(self, role: str) -> dict[str, float]:
+        """Seconds by phase over all incarnations of a role, `actor` or `learner`."""
+        table = self._actor_phases if role == "actor" else self._learner_phases
+        total: dict[str, float] = {}
+        for phases in table.values():
+            for phase, seconds in phases.items():
+                total[phase] = total.get(phase, 0.0) + seconds
+        return total
+
+    def write_summary(
+        self, *, finished: bool, env_steps: int, iterations: int, num_agents: int
+    ) -> dict[str, Any]:
+        """Close the books and write `summary.json`."""
+        totals = close_books(self.directory, num_agents)
+        wall = self.wall_seconds
+        win_rates = [float(line["win_rate"]) for line in self.evaluations]
+        summary = {
+            "finished": finished,
+            "env_steps": env_steps,
+            "iterations": iterations,
+            "wall_seconds": round(wall, 3),
+            "env_steps_per_second": round(env_steps / wall, 1),
+            "win_rate": win_rates[-1] if win_rates else 0.0,
+            "win_rate_best": max(win_rates, default=0.0),
+            "ledger": {
+                "produced": totals.produced,
+                "trained": totals.trained,
+                "dropped": totals.dropped,
+                "lost": totals.lost,
+                "error": totals.error,
+            },
+            "restarts": {"actor": 0, "learner": 0} | self.restarts,
+            "time_share": {role: shares(self.phases(role)) for role in ("actor", "learner")},
+            "parameters_sha256": newest_hashes(self.directory, num_agents),
+        }
+        write_atomically(self.directory.summary, json.dumps(summary, indent=2).encode())
+        return summary
+
+
+def shares(phases: Mapping[str, float]) -> dict[str, float]:
+    """Fractions of the total, rounded to a thousandth."""
+    total = sum(phases.values())
+    return {phase: round(seconds / total, 3) for phase, seconds in phases.items()} if total else {}
+
+
+def newest_commits(directory: RunDirectory, num_agents: int) -> dict[int, dict[str, Any]]:
+    """Facts of each agent's newest commit; agents without one are left out."""
+    facts = {}
+    for agent in range(num_agents):
+        try:
+            commit = checkpoint.load_newest(directory.checkpoints(agent))
+        except checkpoint.CheckpointError as error:
+            _LOG.error("books_incomplete agent=%s reason=%s", agent, error)
+            continue
+        if commit is not None:
+            facts[agent] = commit.facts
+    return facts
+
+
+def newest_hashes(directory: RunDirectory, num_agents: int) -> dict[str, str]:
+    """`parameters_sha256` of the summary, from the newest commits."""
+    commits = newest_commits(directory, num_agents)
+    return {f"agent_{agent}": str(facts["parameters_sha256"]) for agent, facts in commits.items()}
+
+
+def close_books(directory: RunDirectory, num_agents: int) -> ledger.Totals:
+    """Compare what the actors' files say was produced with what the learners' commits account for."""
+    commits = newest_commits(directory, num_agents)
+    books = {
+        agent: ledger.LearnerBook.from_json(facts["books"]) for agent, facts in commits.items()
+    }
+    return ledger.close(actor_counters(directory), books)
+
+
+def actor_counters(directory: RunDirectory) -> Iterator[ledger.Counters]:
+    """What every incarnation of every actor noted in its counter file."""
+    for path in sorted(directory.ledger.glob("*.cnt")):
+        yield counter_file.read_counters(path)

@@ -1,0 +1,173 @@
+"""Children: started, watched, restarted with back-off, stopped; only pids that it started itself.
+
+A role that dies again and again is given up, with the reason. Used by `launch.local`.
+"""
+
+import logging
+import multiprocessing.connection
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+_LOG = logging.getLogger(__name__)
+_FIRST_BACK_OFF_SECONDS = 0.2
+_LONGEST_BACK_OFF_SECONDS = 30.0
+_DEATHS_ALLOWED = 5
+_DEATH_WINDOW_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """How to start one child.
+
+    name: for instance `actor-3`; role: `actor`, `learner` or `head`.
+    target: called in the child as `target(**arguments, incarnation=...)`.
+    deaths_allowed: unexpected ends within ten minutes before it is given up.
+    """
+
+    name: str
+    role: str
+    context: BaseContext
+    target: Callable[..., None]
+    arguments: Mapping[str, Any]
+    deaths_allowed: int = _DEATHS_ALLOWED
+
+
+@dataclass(slots=True)
+class _Child:
+    spec: ChildSpec
+    process: BaseProcess | None = None
+    incarnation: int = 0
+    deaths: deque[float] = field(default_factory=deque)
+    restart_at: float | None = None
+    expected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """One child's end.
+
+    restarting: it will be started again; gave_up: it died too often.
+    """
+
+    name: str
+    role: str
+    incarnation: int
+    exit_code: int
+    restarting: bool
+    gave_up: bool
+
+
+class Supervisor:
+    """Keeps the children up until told that they may end.
+
+    restarts: role -> number of restarts so far.
+    """
+
+    def __init__(self, restarts: Mapping[str, int]) -> None:
+        self.restarts: dict[str, int] = dict(restarts)
+        self._children: dict[str, _Child] = {}
+        self._ending = False
+
+    def start(self, spec: ChildSpec) -> None:
+        """Start a child."""
+        child = _Child(spec)
+        self._children[spec.name] = child
+        self._launch(child)
+
+    def end_expected(self) -> None:
+        """From now on children may exit; none is restarted."""
+        self._ending = True
+        for child in self._children.values():
+            child.restart_at = None
+
+    def wait(self, timeout: float) -> list[Exit]:
+        """Sleep until a child ends or `timeout` seconds pass; restart what is due; report the ends."""
+        running = {c.process.sentinel: c for c in self._children.values() if c.process is not None}
+        ready = multiprocessing.connection.wait(list(running), timeout)
+        exits = [self._ended(running[sentinel]) for sentinel in ready if isinstance(sentinel, int)]
+        now = time.monotonic()
+        for child in self._children.values():
+            if child.restart_at is not None and now >= child.restart_at:
+                child.restart_at = None
+                self._launch(child)
+        return exits
+
+    def alive(self, role: str | None = None) -> int:
+        """Children of a role (or all) that are running."""
+        return sum(
+            1
+            for child in self._children.values()
+            if child.process is not None and role in (None, child.spec.role)
+        )
+
+    def pids(self) -> dict[str, int]:
+        """Name -> pid of the running children."""
+        found = {}
+        for name, child in self._children.items():
+            if child.process is not None and child.process.pid is not None:
+                found[name] = child.process.pid
+        return found
+
+    def stop(self, patience: float) -> None:
+        """End what still runs: SIGTERM, then SIGKILL after `patience` seconds."""
+        self.end_expected()
+        for pid in self.pids().values():
+            _signal(pid, signal.SIGTERM)
+        deadline = time.monotonic() + patience
+        while self.alive() and time.monotonic() < deadline:
+            self.wait(0.1)
+        for pid in self.pids().values():
+            _signal(pid, signal.SIGKILL)
+        while self.alive():
+            self.wait(0.1)
+
+    def _launch(self, child: _Child) -> None:
+        child.incarnation = time.time_ns()
+        process: BaseProcess = child.spec.context.Process(  # type: ignore[attr-defined]
+            target=child.spec.target,
+            name=child.spec.name,
+            kwargs={**child.spec.arguments, "incarnation": child.incarnation},
+            daemon=False,
+        )
+        process.start()
+        child.process = process
+        _LOG.info("started name=%s pid=%s", child.spec.name, process.pid)
+
+    def _ended(self, child: _Child) -> Exit:
+        process = child.process
+        assert process is not None
+        process.join()
+        code = process.exitcode if process.exitcode is not None else -1
+        process.close()
+        child.process = None
+        restarting, gave_up = False, False
+        if not self._ending and code != 0:
+            gave_up = self._too_often(child)
+            restarting = not gave_up
+        if restarting:
+            self.restarts[child.spec.role] = self.restarts.get(child.spec.role, 0) + 1
+            pause = _FIRST_BACK_OFF_SECONDS * 4.0 ** (len(child.deaths) - 1)
+            child.restart_at = time.monotonic() + min(pause, _LONGEST_BACK_OFF_SECONDS)
+        _LOG.info("ended name=%s exit_code=%s restarting=%s", child.spec.name, code, restarting)
+        return Exit(child.spec.name, child.spec.role, child.incarnation, code, restarting, gave_up)
+
+    def _too_often(self, child: _Child) -> bool:
+        now = time.monotonic()
+        child.deaths.append(now)
+        while now - child.deaths[0] > _DEATH_WINDOW_SECONDS:
+            child.deaths.popleft()
+        return len(child.deaths) > child.spec.deaths_allowed
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        _LOG.debug("already gone pid=%s", pid)

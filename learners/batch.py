@@ -1,0 +1,145 @@
+"""The tensors of one iteration: one agent's episodes laid out to be walked and unrolled.
+
+All index arithmetic happens here, once, on the host; the epochs only read tensors on the device.
+Fed by `learners.intake` with a `Slice`; feeds `learners.independent`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dm2_dist import networks, trajectory
+from dm2_dist.functional import episodes, gae
+
+
+class Unroll(NamedTuple):
+    """Rows cut into C chunks of L rows for back-propagation through time.
+
+    inputs: float32 [L, C, O + A + K] standardised network inputs.
+    keep: float32 [L, C, 1] 0 on the first row of an episode, else 1.
+    weight: float32 [L, C] 1 where the row counts in the loss.
+    action_row: int64 [L, C] which action row this is.
+    preceding: int64 [C] observation row whose core state enters the chunk.
+    """
+
+    inputs: torch.Tensor
+    keep: torch.Tensor
+    weight: torch.Tensor
+    action_row: torch.Tensor
+    preceding: torch.Tensor
+
+    def entering(self, core_state: torch.Tensor) -> torch.Tensor:
+        """Core state entering each chunk, float32 [C, H].
+
+        Args:
+            core_state: float32 [N, H] core state after each observation row of whole episodes.
+        """
+        # A chunk that opens an episode picks up a stranger's state here and resets it with `keep`.
+        return core_state[self.preceding]
+
+    def chunks(self, chosen: torch.Tensor) -> "Unroll":
+        """Only the chunks `chosen`, int64 [M]."""
+        return Unroll(
+            inputs=self.inputs.index_select(1, chosen),
+            keep=self.keep.index_select(1, chosen),
+            weight=self.weight.index_select(1, chosen),
+            action_row=self.action_row.index_select(1, chosen),
+            preceding=self.preceding[chosen],
+        )
+
+
+class Batch(NamedTuple):
+    """One agent's part of an iteration, on the learner's device.
+
+    observation: float32 [R, O] before each action.
+    inputs: float32 [N, O + A + K] standardised network inputs of all observations.
+    order: how whole episodes are walked.
+    rows: where the action rows lie.
+    action: int64 [R]
+    unavailable: bool [R, A] true where an action is illegal.
+    behaviour_log_prob: float32 [R]
+    reward: float32 [R] team reward.
+    alive: float32 [R] 1 while the agent lives.
+    terminated: bool [E]
+    policy: the rows a policy loss depends on, weight 1 where the agent lives.
+    critic: all action rows, weight 1.
+    """
+
+    observation: torch.Tensor
+    inputs: torch.Tensor
+    order: episodes.TimeOrder
+    rows: gae.EpisodeIndex
+    action: torch.Tensor
+    unavailable: torch.Tensor
+    behaviour_log_prob: torch.Tensor
+    reward: torch.Tensor
+    alive: torch.Tensor
+    terminated: torch.Tensor
+    policy: Unroll
+    critic: Unroll
+
+
+def prepare(
+    slice_: trajectory.Slice, agent: int, num_agents: int, chunk_length: int, device: torch.device
+) -> Batch:
+    """Lay one agent's episodes out on the device.
+
+    Args:
+        slice_: whole episodes in ticket order.
+        agent: k.
+        num_agents: K.
+        chunk_length: L.
+        device: of the learner.
+    """
+    length = slice_.length
+    row = trajectory.action_rows(length)
+    alive = slice_.alive[row] != 0
+    inputs = networks.standardise(
+        torch.from_numpy(networks.network_input(slice_, agent, num_agents)).to(device)
+    )
+    lived = episodes.rows_until_last_alive(length, alive)
+    every = np.arange(row.shape[0], dtype=np.int64)
+    return Batch(
+        observation=_tensor(slice_.observation[row], device),
+        inputs=inputs,
+        order=episodes.time_order(length),
+        rows=gae.index(length, device),
+        action=_tensor(slice_.action.astype(np.int64), device),
+        unavailable=_tensor(slice_.available_actions[row] == 0, device),
+        behaviour_log_prob=_tensor(slice_.behaviour_log_prob, device),
+        reward=_tensor(slice_.reward, device),
+        alive=_tensor(alive.astype(np.float32), device),
+        terminated=_tensor(slice_.terminated != 0, device),
+        policy=_unroll(length, lived, alive, inputs, chunk_length),
+        critic=_unroll(length, every, np.ones_like(alive), inputs, chunk_length),
+    )
+
+
+def _unroll(
+    length: trajectory.I32,
+    action_row: episodes.I64,
+    counts: episodes.Bool,
+    inputs: torch.Tensor,
+    chunk_length: int,
+) -> Unroll:
+    """Cut the action rows `action_row` [M]; `counts` [R] says which rows count in the loss."""
+    device = inputs.device
+    first = (episodes.row_time(length) == 0)[action_row]
+    chunks = episodes.cut(action_row, first, chunk_length)
+    observation_row = trajectory.action_rows(length)[chunks.row]
+    weight = (counts[chunks.row] & chunks.valid).astype(np.float32)
+    keep = (~chunks.first[..., None]).astype(np.float32)
+    return Unroll(
+        inputs=inputs[_tensor(observation_row, device)],
+        keep=_tensor(keep, device),
+        weight=_tensor(weight, device),
+        action_row=_tensor(chunks.row, device),
+        preceding=_tensor(np.maximum(observation_row[0] - 1, 0), device),
+    )
+
+
+def _tensor(array: npt.NDArray[np.generic], device: torch.device) -> torch.Tensor:
+    """Copy to the device; arrays from the wire are read-only views, which torch must not alias."""
+    return torch.from_numpy(np.array(array, copy=True, order="C")).to(device)

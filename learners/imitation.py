@@ -1,0 +1,169 @@
+"""Training of one agent's discriminator: what its demonstrator saw against what it sees itself.
+
+Each gradient step draws distinct episodes of either side and uses only rows at which the agent
+lives, so the discriminator compares observations and not the share of dead time. Every draw is
+keyed by (run, agent, iteration). Used by `learners.independent`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dm2_dist import networks, seeding, trajectory
+from dm2_dist.config import ImitationConfig
+from dm2_dist.functional import discriminator_gradient, gail
+from dm2_dist.functional.discriminator_gradient import DiscriminatorParameters, Draw
+from learners.optimiser import Optimiser
+
+_ADAM_EPSILON = 1e-8
+_METRICS = {
+    "total": "discriminator_loss",
+    "penalty": "gradient_penalty",
+    "accuracy": "discriminator_accuracy",
+    "logit_expert_mean": "logit_expert_mean",
+    "logit_agent_mean": "logit_agent_mean",
+}
+_PARAMETERS = {
+    "weight_1": "hidden_1.weight",
+    "bias_1": "hidden_1.bias",
+    "weight_2": "hidden_2.weight",
+    "bias_2": "hidden_2.bias",
+    "weight_3": "head.weight",
+    "bias_3": "head.bias",
+}
+
+
+class AliveRows(NamedTuple):
+    """Observations at which the agent lived and acted, episode after episode.
+
+    observation: float32 [M, O]
+    start: int64 [E] first row of each episode.
+    num_rows: int64 [E] rows of each episode.
+    """
+
+    observation: torch.Tensor
+    start: npt.NDArray[np.int64]
+    num_rows: npt.NDArray[np.int64]
+
+    def draw(self, episodes: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+        """All rows of distinct episodes in random order, int64 [n].
+
+        Args:
+            episodes: how many episodes.
+            generator: source of the draw.
+
+        Raises:
+            ValueError: there are not that many.
+        """
+        if episodes > self.start.shape[0]:
+            stored = self.start.shape[0]
+            raise ValueError(f"{episodes} distinct episodes asked for, {stored} stored")
+        chosen = generator.permutation(self.start.shape[0])[:episodes]
+        num_rows = self.num_rows[chosen]
+        offset = self.start[chosen] - (np.cumsum(num_rows) - num_rows)
+        rows = np.arange(int(num_rows.sum())) + np.repeat(offset, num_rows)
+        return generator.permutation(rows)
+
+
+def alive_rows(slice_: trajectory.Slice, device: torch.device) -> AliveRows:
+    """Pick the living action rows of one agent's episodes.
+
+    Args:
+        slice_: whole episodes.
+        device: where the observations go.
+    """
+    row = trajectory.action_rows(slice_.length)
+    alive = slice_.alive[row] != 0
+    episode = np.repeat(np.arange(slice_.num_episodes), slice_.length)
+    num_rows = np.bincount(episode[alive], minlength=slice_.num_episodes)
+    observation = torch.from_numpy(slice_.observation[row[alive]]).to(device)
+    return AliveRows(observation, np.cumsum(num_rows) - num_rows, num_rows)
+
+
+class Imitation:
+    """A discriminator, its optimiser and the demonstrations it learns from."""
+
+    def __init__(
+        self,
+        config: ImitationConfig,
+        seed: int,
+        agent: int,
+        device: torch.device,
+        demonstrations: trajectory.Slice,
+    ) -> None:
+        """Initialise from the run's seed.
+
+        Args:
+            config: how to train.
+            seed: of the run.
+            agent: k.
+            device: where the arithmetic happens.
+            demonstrations: what this agent's demonstrator saw.
+
+        Raises:
+            ValueError: there are fewer demonstrations than one step draws.
+        """
+        if demonstrations.num_episodes < config.episodes_per_step:
+            raise ValueError(
+                f"agent {agent} has {demonstrations.num_episodes} demonstrations, but "
+                f"imitation.episodes_per_step is {config.episodes_per_step}"
+            )
+        self._config, self._seed, self._agent, self._device = config, seed, agent, device
+        self._expert = alive_rows(demonstrations, device)
+        self.discriminator = networks.make_discriminator(
+            demonstrations.observation.shape[1], config.hidden_size, seed, agent
+        ).to(device)
+        self.optimiser = Optimiser(self.discriminator, config.learning_rate, _ADAM_EPSILON, None)
+
+    def update(self, slice_: trajectory.Slice, iteration: int) -> dict[str, torch.Tensor]:
+        """All discriminator steps of one iteration.
+
+        Args:
+            slice_: the agent's episodes of this iteration.
+            iteration: i; keys the draws.
+
+        Returns:
+            Metrics, float32 [] each: means over the steps.
+
+        Raises:
+            ValueError: the batch has fewer episodes than one step draws.
+        """
+        agent = alive_rows(slice_, self._device)
+        generator = np.random.default_rng(
+            seeding.derive(self._seed, "discriminator", self._agent, iteration)
+        )
+        losses = []
+        for _ in range(self._config.steps):
+            draw = self._draw(agent, generator)
+            loss, gradient = discriminator_gradient.loss_and_gradient(
+                self._parameters(), draw, self._config.gradient_penalty
+            )
+            self.optimiser.apply(
+                {_PARAMETERS[name]: tensor for name, tensor in gradient._asdict().items()}
+            )
+            losses.append(torch.stack(loss))
+        means = gail.DiscriminatorLoss(*torch.stack(losses).mean(0).unbind(0))
+        return {metric: getattr(means, name) for name, metric in _METRICS.items()}
+
+    @torch.no_grad()
+    def logit(self, observation: torch.Tensor) -> torch.Tensor:
+        """The discriminator's logit, high for the expert, float32 [n], of observations [n, O]."""
+        return discriminator_gradient.logit(self._parameters(), observation)
+
+    def _draw(self, agent: AliveRows, generator: np.random.Generator) -> Draw:
+        """Rows of both sides for one step, in random order, so that they pair at random."""
+        episodes = self._config.episodes_per_step
+        ours, theirs = self._expert.draw(episodes, generator), agent.draw(episodes, generator)
+        num_mixed = min(ours.shape[0], theirs.shape[0])
+        alpha = generator.random((num_mixed, 1), dtype=np.float32)
+        rows = [
+            side.observation.index_select(0, torch.from_numpy(index).to(self._device))
+            for side, index in ((self._expert, ours), (agent, theirs))
+        ]
+        return Draw(torch.cat(rows), ours.shape[0], torch.from_numpy(alpha).to(self._device))
+
+    def _parameters(self) -> DiscriminatorParameters:
+        named = dict(self.discriminator.named_parameters())
+        return DiscriminatorParameters(**{ours: named[name] for ours, name in _PARAMETERS.items()})

@@ -1,0 +1,286 @@
+"""One agent's learner: PPO on its own policy and critic, with its own discriminator in DM2.
+
+Nothing is shared with other agents: no parameter, no gradient, no critic (DM2, Algorithm 1). An
+update is a deterministic function of (state, batch, iteration): no random state outlives it. Fed by
+`learners.intake`, driven by `learners.loop`; its snapshot goes to `learners.publisher`.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from dm2_dist import networks, seeding, trajectory
+from dm2_dist.config import RunConfig
+from dm2_dist.envs.interface import EnvironmentSpec
+from dm2_dist.functional import categorical, gae, gail, ppo, value_norm
+from learners import batch as batches
+from learners.imitation import Imitation
+from learners.optimiser import Optimiser
+
+_PPO_METRICS = (
+    "policy_loss",
+    "entropy",
+    "approx_kl",
+    "clip_fraction",
+    "policy_gradient_norm",
+    "value_loss",
+    "critic_gradient_norm",
+)
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss or a gradient is infinite or not a number; the message says whose, when and which."""
+
+
+class _Targets(NamedTuple):
+    """What the epochs aim at: chunked policy and value targets, entering core states, metrics."""
+
+    policy: ppo.PolicyTargets
+    policy_core_state: torch.Tensor
+    value: ppo.ValueTargets
+    critic_core_state: torch.Tensor
+    metrics: dict[str, torch.Tensor]
+
+
+class IndependentLearner:
+    """Policy, critic and discriminator of one agent, with their optimisers."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        spec: EnvironmentSpec,
+        agent: int,
+        device: torch.device,
+        demonstrations: trajectory.Slice | None,
+    ) -> None:
+        """Initialise from the run's seed.
+
+        Args:
+            config: the run.
+            spec: sizes of the environment.
+            agent: k.
+            device: where the arithmetic happens.
+            demonstrations: what this agent's demonstrator saw; needed by dm2.
+
+        Raises:
+            ValueError: demonstrations are missing or too few.
+        """
+        self._config, self._spec, self._agent, self._device = config, spec, agent, device
+        input_size = spec.observation_size + spec.num_actions + spec.num_agents
+        seed, network = config.seed, config.network
+        self.policy = networks.make_policy(input_size, spec.num_actions, network, seed, agent).to(
+            device
+        )
+        self.critic = networks.make_critic(input_size, network, seed, agent).to(device)
+        rate, epsilon = config.ppo.learning_rate, config.ppo.adam_epsilon
+        norm = config.ppo.max_gradient_norm
+        self._policy_optimiser = Optimiser(self.policy, rate, epsilon, norm)
+        self._critic_optimiser = Optimiser(self.critic, rate, epsilon, norm)
+        self._statistics = value_norm.initial(device)
+        self.imitation: Imitation | None = None
+        if config.uses_demonstrations:
+            if demonstrations is None:
+                raise ValueError(f"agent {agent} has no demonstrations; algorithm dm2 needs them")
+            self.imitation = Imitation(config.imitation, config.seed, agent, device, demonstrations)
+
+    def update(self, slice_: trajectory.Slice, iteration: int) -> dict[str, float]:
+        """One iteration on a whole batch.
+
+        Args:
+            slice_: this agent's episodes, in ticket order.
+            iteration: i; keys every draw.
+
+        Returns:
+            Metrics: means over the gradient steps of the iteration, and the seconds of its phases.
+
+        Raises:
+            NonFiniteError: a loss or a gradient is not finite.
+        """
+        clock = [time.monotonic()]
+        batch = batches.prepare(
+            slice_, self._agent, self._spec.num_agents, self._config.ppo.chunk_length, self._device
+        )
+        clock.append(time.monotonic())
+        reward, metrics = self._imitate(batch, slice_, iteration)
+        clock.append(time.monotonic())
+        targets = self._targets(batch, reward)
+        clock.append(time.monotonic())
+        metrics |= targets.metrics | self._epochs(batch, targets, iteration)
+        values = self._read(metrics, iteration)
+        clock.append(time.monotonic())
+        prepare, imitate, estimate, epochs = np.diff(clock).tolist()
+        return values | {
+            "seconds_prepare": prepare + estimate,
+            "seconds_discriminator": imitate,
+            "seconds_ppo": epochs,
+        }
+
+    def snapshot(self) -> dict[str, trajectory.F32]:
+        """The policy's parameters as float32 arrays, for `dm2_dist.inference`."""
+        return {
+            name: tensor.detach().cpu().numpy().copy()
+            for name, tensor in self.policy.state_dict().items()
+        }
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything needed to go on bit for bit, as flat named copies."""
+        return {name: tensor.detach().clone() for name, tensor in self._tensors().items()}
+
+    def load(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take over what `state` returned.
+
+        Raises:
+            ValueError: the names are not those of this learner.
+        """
+        tensors = self._tensors()
+        if set(state) != set(tensors):
+            different = sorted(set(state) ^ set(tensors))
+            raise ValueError(f"agent {self._agent}: the state does not fit, see {different[0]}")
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                tensor.copy_(state[name])
+
+    def parameters_sha256(self) -> str:
+        """Hash of policy, critic and discriminator tensors: equal means equal bit for bit."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self._parameters().items()):
+            array = tensor.detach().cpu().contiguous().numpy()
+            digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def _imitate(
+        self, batch: batches.Batch, slice_: trajectory.Slice, iteration: int
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Train the discriminator, then fix the mixed reward, float32 [R], of this iteration."""
+        if self.imitation is None:
+            return batch.reward, {}
+        metrics = self.imitation.update(slice_, iteration)
+        logit = self.imitation.logit(batch.observation)
+        metrics["imitation_reward_mean"] = ppo.masked_mean(logit, batch.alive)
+        coefficient = self._config.imitation.reward_coefficient
+        return gail.mixed_reward(batch.reward, logit, batch.alive, coefficient), metrics
+
+    @torch.no_grad()
+    def _targets(self, batch: batches.Batch, reward: torch.Tensor) -> _Targets:
+        """Values, proximal log-probabilities, advantages and returns, once per iteration."""
+        config, row = self._config.ppo, batch.rows.observation_row
+        logits, policy_core = self.policy.walk(batch.inputs, batch.order)
+        proximal = categorical.evaluate(logits[row], batch.unavailable, batch.action).taken
+        normalised_value, critic_core = self.critic.walk(batch.inputs, batch.order)
+        normalised_value = normalised_value.squeeze(-1)
+        value = value_norm.denormalise(self._statistics, normalised_value)
+        advantage = gae.advantages(
+            reward, value, batch.terminated, batch.rows, config.discount, config.gae_lambda
+        )
+        returns = advantage + value[row]
+        self._statistics = value_norm.update(self._statistics, returns)
+        ratio = ppo.behaviour_ratio(proximal, batch.behaviour_log_prob, config.max_behaviour_ratio)
+        advantage = ppo.normalise_advantage(advantage, batch.alive)
+        target = value_norm.normalise(self._statistics, returns)
+        acted, valued = batch.policy.action_row, batch.critic.action_row
+        return _Targets(
+            ppo.PolicyTargets(proximal[acted], ratio[acted], advantage[acted], batch.policy.weight),
+            batch.policy.entering(policy_core),
+            ppo.ValueTargets(normalised_value[row][valued], target[valued], batch.critic.weight),
+            batch.critic.entering(critic_core),
+            {
+                "explained_variance": ppo.explained_variance(value[row], returns),
+                "log_prob_mismatch": (proximal - batch.behaviour_log_prob).abs().max(),
+                "behaviour_ratio_mean": ppo.masked_mean(ratio, batch.alive),
+            },
+        )
+
+    def _epochs(
+        self, batch: batches.Batch, targets: _Targets, iteration: int
+    ) -> dict[str, torch.Tensor]:
+        """All gradient steps of PPO; metrics are means over them."""
+        config = self._config.ppo
+        generator = torch.Generator().manual_seed(
+            seeding.derive(self._config.seed, "minibatches", self._agent, iteration) >> 1
+        )
+        steps = []
+        for _ in range(config.epochs):
+            acted = _deal(batch.policy.preceding.shape[0], config.minibatches, generator)
+            valued = _deal(batch.critic.preceding.shape[0], config.minibatches, generator)
+            for policy_chunks, critic_chunks in zip(acted, valued, strict=True):
+                policy = self._policy_step(batch, targets, policy_chunks)
+                steps.append(policy + self._critic_step(batch, targets, critic_chunks))
+        means = torch.stack([torch.stack(step) for step in steps]).mean(0)
+        return dict(zip(_PPO_METRICS, means.unbind(0), strict=True))
+
+    def _policy_step(
+        self, batch: batches.Batch, targets: _Targets, chosen: torch.Tensor | None
+    ) -> list[torch.Tensor]:
+        config, unroll = self._config.ppo, batch.policy
+        aims, core_state = targets.policy, targets.policy_core_state
+        if chosen is not None:
+            chosen = chosen.to(self._device)
+            unroll, core_state = unroll.chunks(chosen), core_state[chosen]
+            aims = ppo.PolicyTargets(*(tensor.index_select(1, chosen) for tensor in aims))
+        row = unroll.action_row
+        logits = self.policy.unroll(unroll.inputs, unroll.keep, core_state)
+        taken, entropy = categorical.evaluate(logits, batch.unavailable[row], batch.action[row])
+        loss = ppo.policy_loss(taken, entropy, aims, config.clip, config.entropy_coefficient)
+        norm = self._policy_optimiser.minimise(loss.total)
+        return [loss.surrogate, loss.entropy, loss.approx_kl, loss.clip_fraction, norm]
+
+    def _critic_step(
+        self, batch: batches.Batch, targets: _Targets, chosen: torch.Tensor | None
+    ) -> list[torch.Tensor]:
+        config, unroll = self._config.ppo, batch.critic
+        aims, core_state = targets.value, targets.critic_core_state
+        if chosen is not None:
+            chosen = chosen.to(self._device)
+            unroll, core_state = unroll.chunks(chosen), core_state[chosen]
+            aims = ppo.ValueTargets(*(tensor.index_select(1, chosen) for tensor in aims))
+        value = self.critic.unroll(unroll.inputs, unroll.keep, core_state).squeeze(-1)
+        loss = ppo.value_loss(value, aims, config.clip, config.huber_delta)
+        norm = self._critic_optimiser.minimise(config.value_coefficient * loss)
+        return [loss.detach(), norm]
+
+    def _read(self, metrics: dict[str, torch.Tensor], iteration: int) -> dict[str, float]:
+        """Bring all metrics to the host at once and check them."""
+        stacked = torch.stack([metric.to(torch.float32) for metric in metrics.values()])
+        values: dict[str, float] = dict(zip(metrics, stacked.tolist(), strict=True))
+        for name, value in values.items():
+            if not np.isfinite(value):
+                raise NonFiniteError(
+                    f"agent {self._agent}, iteration {iteration}: {name} is {value}"
+                )
+        return values
+
+    def _parameters(self) -> dict[str, torch.Tensor]:
+        """Tensors of the networks by name."""
+        named = {"policy": self.policy.state_dict(), "critic": self.critic.state_dict()}
+        if self.imitation is not None:
+            named["discriminator"] = self.imitation.discriminator.state_dict()
+        return _flat(named)
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        """All tensors of the state by name, not copied."""
+        optimisers = {
+            "policy_optimiser": self._policy_optimiser.state(),
+            "critic_optimiser": self._critic_optimiser.state(),
+        }
+        if self.imitation is not None:
+            optimisers["discriminator_optimiser"] = self.imitation.optimiser.state()
+        statistics = {"value_statistics": self._statistics._asdict()}
+        return self._parameters() | _flat(optimisers) | _flat(statistics)
+
+
+def _deal(
+    num_chunks: int, minibatches: int, generator: torch.Generator
+) -> list[torch.Tensor | None]:
+    """Chunks of each minibatch, int64 [M]; None stands for all of them in their order."""
+    if minibatches == 1:
+        return [None]
+    return list(torch.randperm(num_chunks, generator=generator).chunk(minibatches))
+
+
+def _flat(named: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {f"{group}.{name}": t for group, tensors in named.items() for name, t in tensors.items()}

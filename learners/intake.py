@@ -1,0 +1,311 @@
+"""A learner's socket thread: takes trajectories in, accounts for them, commits, settles, publishes.
+
+It owns the sockets and the journal; the trainer only sees whole iterations (`learners.handover`) and answers
+each with a `Trained`. Fed by `actors.session`; feeds `learners.loop`.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from dm2_dist import ticket as tickets
+from dm2_dist import trajectory
+from dm2_dist.comms import codec, messages
+from dm2_dist.comms.control import HeadLink
+from dm2_dist.comms.inspection import Expectation, check_header
+from dm2_dist.comms.ledger import Settlement, Verdict
+from dm2_dist.comms.mailbox import Mailbox
+from dm2_dist.comms.refusal import Reason, Refused
+from dm2_dist.comms.sockets import Buffer, PeerFrames, Poller, Publisher, Router
+from dm2_dist.config import RunConfig
+from dm2_dist.envs.interface import EnvironmentSpec
+from dm2_dist.trajectory import Slice
+from learners.handover import Batch, Handover
+from learners.journal import Journal, Trained
+from monitoring.metrics import LearnerMetrics
+
+_LOG = logging.getLogger(__name__)
+_BEAT_SECONDS = 0.5
+_EAGER_SECONDS = 0.02
+_CREDIT = 8
+"""Trajectories one actor may have on the wire to one learner."""
+
+
+class Intake(threading.Thread):
+    """The socket thread of one learner.
+
+    handover: where the trainer takes iterations from; outbox: where it leaves what it trained.
+    phases: seconds the trainer spent by phase, for the heartbeat.
+    failure: the exception that ended this thread, if one did.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        spec: EnvironmentSpec,
+        journal: Journal,
+        head: HeadLink,
+        listen: tuple[str, str],
+        metrics: LearnerMetrics,
+    ) -> None:
+        super().__init__(name="intake", daemon=True)
+        self.handover = Handover()
+        self.outbox: Mailbox[Trained] = Mailbox(capacity=4)
+        self.phases: dict[str, float] = {}
+        self.failure: BaseException | None = None
+        self._config, self._spec, self._journal, self._head = config, spec, journal, head
+        self._agent = int(head.source.name.removeprefix("learner-"))
+        self._metrics = metrics
+        self._router, self._publisher = Router(listen[0]), Publisher(listen[1])
+        self._poller = Poller()
+        for pollable in (self._router, self._publisher, head.dealer, self.outbox):
+            self._poller.add(pollable)
+        self._buffer: dict[int, dict[int, Slice]] = {}
+        self._handed = max(journal.version, 0)
+        self._peers: dict[messages.Source, bytes] = {}
+        self._changed = True
+        self._drops = False
+        self._beat_at = 0.0
+        self._phases_shown: dict[str, float] = {}
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        """Where trajectories go to and parameters come from."""
+        return self._router.address, self._publisher.address
+
+    def run(self) -> None:
+        """Serve until the head says stop; a failure closes the handover so that the trainer ends too."""
+        try:
+            while self._head.phase != "stop":
+                self._poller.wait(_EAGER_SECONDS if self._changed else _BEAT_SECONDS / 2)
+                self._serve(time.monotonic())
+            self._leave()
+        except BaseException as failure:
+            _LOG.exception("intake failed")
+            self.failure = failure
+        finally:
+            self.handover.close()
+            self.outbox.close()
+
+    def _serve(self, now: float) -> None:
+        for _ in self._head.poll(now):
+            self._changed = True
+        while (received := self._router.recv()) is not None:
+            self._from_actor(received)
+        for trained in self.outbox.take():
+            self._commit(trained)
+        if self._head.phase != "run":
+            self._drain()
+        self._journal.versions.beacon(self._publisher, now)
+        self._beat(now)
+
+    # --- actors ---
+
+    def _from_actor(self, received: PeerFrames) -> None:
+        peer = received.peer
+        try:
+            message = codec.unpack(received.header, messages.TRAJECTORY_KINDS)
+        except Refused as refusal:
+            _LOG.warning("refused peer=%s reason=%s", peer, refusal)
+            return
+        match message:
+            case messages.Open():
+                self._open(peer, message)
+            case messages.Get():
+                self._journal.versions.answer(self._router, peer, message.version)
+            case messages.Trajectory():
+                self._trajectory(peer, message, received.body)
+            case _:
+                _LOG.warning("unexpected kind=%s peer=%s", message.kind, peer)
+
+    def _open(self, peer: bytes, message: messages.Open) -> None:
+        reason = ""
+        if message.protocol != messages.PROTOCOL:
+            reason = f"protocol {message.protocol} is not {messages.PROTOCOL}; install one version"
+        elif message.run_id != self._run_id:
+            reason = f"this learner belongs to run {self._run_id}, not {message.run_id}"
+        if reason:
+            self._router.send(peer, messages.Reject(reason=reason))
+            return
+        self._peers[message.source] = peer
+        self._credit(peer, _CREDIT, opens=True)
+
+    def _trajectory(self, peer: bytes, header: messages.Trajectory, body: Buffer | None) -> None:
+        if header.learner_incarnation != self._head.source.incarnation:
+            return  # meant for our predecessor; the actor sends it again once it has heard of us
+        self._peers[header.source] = peer
+        self._credit(peer, 1, opens=False)
+        book = self._journal.book
+        verdict = book.receive(header.source, header.sequence, header.iteration, header.index)
+        match verdict:
+            case Verdict.ACCEPT:
+                self._metrics.received()
+                self._accept(header, body)
+            case Verdict.DROP:
+                self._metrics.received()
+                draining = self._head.phase != "run"
+                self._dropped(header, Reason.SHUTDOWN if draining else Reason.DUPLICATE)
+            case Verdict.SETTLED:
+                outcome = book.outcome(header.source, header.sequence)
+                self._settle([Settlement(header.source, header.sequence, outcome)])
+            case Verdict.RESENT:
+                _LOG.info("resent source=%s sequence=%s", header.source.name, header.sequence)
+
+    def _accept(self, header: messages.Trajectory, body: Buffer | None) -> None:
+        """Check a new trajectory and buffer it; whatever is wrong with it is booked as a drop."""
+        version = tickets.train_version(self._config, header.iteration)
+        versions = (version,) * self._spec.num_agents
+        try:
+            self._check_ticket(header.iteration, header.index)
+            check_header(header, self._run_id, self._agent, versions)
+            part = codec.decode_slice(header, body or b"", self._expectation(header.index))
+        except Refused as refusal:
+            _LOG.warning("refused source=%s reason=%s", header.source.name, refusal)
+            self._journal.book.drop(header.source, header.sequence, refusal.reason)
+            self._dropped(header, refusal.reason)
+            return
+        self._buffer.setdefault(header.iteration, {})[header.index] = part
+        self._changed = True
+        self._hand_over()
+
+    def _check_ticket(self, iteration: int, index: int) -> None:
+        """The schedule opens lag + 1 iterations at a time; there is no room for later ones."""
+        last = self._journal.book.version + tickets.lag_of(self._config.schedule) + 1
+        if iteration > last:
+            raise Refused(Reason.BUFFER_FULL, f"iteration {iteration}, the last open one is {last}")
+        if index >= tickets.tickets_per_iteration(self._config):
+            raise Refused(Reason.SCHEMA, f"iteration {iteration} has no ticket {index}")
+
+    def _dropped(self, header: messages.Trajectory, reason: str) -> None:
+        self._metrics.dropped(reason)
+        self._drops = True
+        _LOG.info("dropped source=%s reason=%s", header.source.name, reason)
+
+    def _hand_over(self) -> None:
+        """Give every iteration that is complete to the trainer, in order."""
+        size = tickets.tickets_per_iteration(self._config)
+        while self._head.phase == "run" and len(self._buffer.get(self._handed, ())) == size:
+            parts = self._buffer[self._handed]
+            data = trajectory.concatenate([parts[index] for index in sorted(parts)])
+            self.handover.put(Batch(self._handed, data))
+            self._handed += 1
+
+    def _expectation(self, index: int) -> Expectation:
+        collection, spec = self._config.collection, self._spec
+        left = collection.episodes_per_iteration - index * collection.episodes_per_ticket
+        return Expectation(
+            observation_size=spec.observation_size,
+            num_actions=spec.num_actions,
+            episode_limit=spec.episode_limit,
+            num_episodes=min(collection.episodes_per_ticket, left),
+        )
+
+    def _credit(self, peer: bytes, amount: int, *, opens: bool) -> None:
+        incarnation = self._head.source.incarnation
+        self._router.send(
+            peer, messages.Credit(learner_incarnation=incarnation, amount=amount, opens=opens)
+        )
+
+    def _settle(self, settlements: Sequence[Settlement]) -> None:
+        """Tell the sources what is on disk; whoever misses it hears it again when it resends."""
+        outcomes: dict[messages.Source, list[tuple[int, str]]] = {}
+        for source, sequence, outcome in settlements:
+            outcomes.setdefault(source, []).append((sequence, outcome))
+        for source, pairs in outcomes.items():
+            peer = self._peers.get(source)
+            if peer is None:
+                continue
+            for message in codec.settle_messages(self._head.source.incarnation, pairs):
+                self._router.send(peer, message)
+
+    # --- the trainer ---
+
+    def _commit(self, trained: Trained) -> None:
+        """Put an iteration on disk, then settle it, then publish it."""
+        started = time.monotonic()
+        settlements = self._journal.commit(trained, self._head.keep_from)
+        self._settle(settlements)
+        self._journal.versions.publish(self._publisher, trained.version)
+        self.handover.committed(trained.version - 1)
+        self._changed = True
+        if trained.version:
+            del self._buffer[trained.version - 1]
+            self._metrics.trained(tickets.tickets_per_iteration(self._config))
+            lag = trained.version - 1 - tickets.train_version(self._config, trained.version - 1)
+            self._metrics.iteration(trained.version, lag, trained.metrics)
+        _LOG.info(
+            "committed version=%s env_steps=%s seconds=%.3f",
+            trained.version,
+            trained.env_steps,
+            time.monotonic() - started,
+        )
+
+    # --- the end ---
+
+    def _drain(self) -> None:
+        """Once nothing is in training, drop what is left and settle that too."""
+        self.handover.close()
+        if not self.handover.idle or self._journal.newest is None:
+            return
+        book = self._journal.book
+        if book.buffered():
+            for reason_count in book.buffered().values():
+                self._metrics.dropped(Reason.SHUTDOWN, len(reason_count))
+            self._drops = True
+        book.drop_all(Reason.SHUTDOWN)
+        self._buffer.clear()
+        if self._drops:
+            self._drops = False
+            self._settle(self._journal.commit_drops())
+
+    def _leave(self) -> None:
+        self._drain()
+        self._head.send(messages.Bye(source=self._head.source))
+        self._router.close()
+        self._publisher.close()
+        self._head.dealer.close()
+
+    # --- the head ---
+
+    @property
+    def _run_id(self) -> str:
+        return self._head.welcome.run_id if self._head.welcome is not None else ""
+
+    def _beat(self, now: float) -> None:
+        newest = self._journal.newest
+        if newest is None or self._head.welcome is None:
+            return
+        if now - self._beat_at < (_EAGER_SECONDS if self._changed else _BEAT_SECONDS):
+            return
+        self._beat_at, self._changed = now, False
+        account = self._journal.book.account()
+        self._metrics.buffered(account.buffered)
+        self._show_phases()
+        received = {i: parts for i, parts in self._journal.book.buffered().items()}
+        self._head.send(
+            messages.LearnerBeat(
+                source=self._head.source,
+                agent=self._agent,
+                version=newest.version,
+                env_steps={str(v): steps for v, steps in self._journal.versions.env_steps.items()},
+                received={str(i): indices for i, indices in received.items()},
+                received_env_steps={
+                    str(i): sum(part.env_steps for part in parts.values())
+                    for i, parts in self._buffer.items()
+                },
+                finished=newest.env_steps >= self._config.max_env_steps,
+                drained=self._head.phase != "run" and self.handover.idle,
+                trained=account.trained,
+                dropped=account.dropped,
+                metrics=newest.metrics,
+                phases=dict(self.phases),
+                parameters_sha256=newest.parameters_sha256,
+            )
+        )
+
+    def _show_phases(self) -> None:
+        """Pass the growth of the trainer's time shares on to Prometheus."""
+        for phase, seconds in list(self.phases.items()):
+            self._metrics.phase(phase, seconds - self._phases_shown.get(phase, 0.0))
+            self._phases_shown[phase] = seconds

@@ -1,0 +1,191 @@
+"""Every metric the system exports, declared once: name, kind, label, meaning, and who exports it.
+
+One table, so that code, document, dashboards and alert rules cannot drift apart.
+Read by `monitoring.metrics`, which fills it with values; rendered into docs/metrics.md.
+"""
+
+from dataclasses import dataclass
+
+from dm2_dist.comms.refusal import Reason
+
+COUNTER = "counter"
+GAUGE = "gauge"
+HISTOGRAM = "histogram"
+
+ACTOR = "actor"
+LEARNER = "learner"
+HEAD = "head"
+ROLES = (ACTOR, LEARNER, HEAD)
+
+MAX_VALUES = 32
+"""Most values one label may take; whatever comes later is counted under `other`."""
+
+LAG_BUCKETS = (0, 1, 2, 4, 8, 16, 32)
+RUN_STATES = ("starting", "training", "draining", "finished", "failed")
+ACTOR_PHASES = ("wait_ticket", "wait_parameters", "play", "send", "settle")
+LEARNER_PHASES = ("wait_data", "prepare", "discriminator", "ppo", "checkpoint", "publish")
+DROP_REASONS = tuple(reason.value for reason in Reason)
+LOSS_CAUSES = ("actor_died",)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row of the table.
+
+    unit: what one is, for people; seconds and bytes are also in the name.
+    label: the one label that varies inside a process, or "".
+    values: values of that label exported from the start, so that a first event shows as a rise.
+    """
+
+    name: str
+    kind: str
+    roles: tuple[str, ...]
+    unit: str
+    help: str
+    label: str = ""
+    values: tuple[str, ...] = ()
+
+
+def _actor(name: str, kind: str, unit: str, text: str, *label: str) -> Metric:
+    return _metric(f"dm2_actor_{name}", kind, (ACTOR,), unit, text, *label)
+
+
+def _learner(name: str, kind: str, unit: str, text: str, *label: str) -> Metric:
+    return _metric(f"dm2_learner_{name}", kind, (LEARNER,), unit, text, *label)
+
+
+def _head(name: str, kind: str, unit: str, text: str, *label: str) -> Metric:
+    return _metric(f"dm2_{name}", kind, (HEAD,), unit, text, *label)
+
+
+def _metric(
+    name: str,
+    kind: str,
+    roles: tuple[str, ...],
+    unit: str,
+    text: str,
+    label: str = "",
+    *values: str,
+) -> Metric:
+    return Metric(name, kind, roles, unit, text, label, values)
+
+
+_ACTOR_ROWS = (
+    _actor("env_steps_total", COUNTER, "environment steps", "Steps played, all kinds of tickets."),
+    _actor("episodes_total", COUNTER, "episodes", "Episodes played, all kinds of tickets."),
+    _actor("trajectories_produced_total", COUNTER, "trajectories", "Made for some learner."),
+    _actor("trajectories_settled_total", COUNTER, "trajectories", "Learner's commit is on disk."),
+    _actor("trajectories_unsettled", GAUGE, "trajectories",
+           "Kept until settled: produced minus settled, at every scrape."),
+    _actor("phase_seconds_total", COUNTER, "seconds",
+           "Time by what the actor did; the phases sum to its wall-clock.", "phase", *ACTOR_PHASES),
+)  # fmt: skip
+
+_LEARNER_ROWS = (
+    _learner("trajectories_received_total", COUNTER, "trajectories",
+             "Taken off the wire; equals trained plus dropped plus buffered, at every scrape."),
+    _learner("trajectories_trained_total", COUNTER, "trajectories", "In a committed update."),
+    _learner("trajectories_dropped_total", COUNTER, "trajectories",
+             "Not trained on, by reason.", "reason", *DROP_REASONS),
+    _learner("trajectories_buffered", GAUGE, "trajectories", "Received, not yet trained on."),
+    _learner("policy_version", GAUGE, "versions", "Newest committed parameter version."),
+    _learner("policy_lag_versions", HISTOGRAM, "versions",
+             "Learner's version minus the version that played, once per iteration."),
+    _learner("iterations_total", COUNTER, "iterations", "Iterations trained by this process."),
+    _learner("phase_seconds_total", COUNTER, "seconds",
+             "Time by what the learner did; the phases sum to its wall-clock.",
+             "phase", *LEARNER_PHASES),
+    _learner("policy_loss", GAUGE, "1", "Clipped surrogate loss of the last iteration."),
+    _learner("value_loss", GAUGE, "1", "Huber loss of the critic, in normalised units."),
+    _learner("entropy", GAUGE, "nats", "Mean entropy of the policy over available actions."),
+    _learner("approx_kl", GAUGE, "nats", "Estimated divergence from the policy before the update."),
+    _learner("clip_fraction", GAUGE, "fraction", "Share of importance ratios that were clipped."),
+    _learner("explained_variance", GAUGE, "fraction", "Of the returns, by the critic."),
+    _learner("policy_gradient_norm", GAUGE, "1", "Norm of the policy's gradient before clipping."),
+    _learner("critic_gradient_norm", GAUGE, "1", "Norm of the critic's gradient before clipping."),
+    _learner("behaviour_ratio_mean", GAUGE, "1",
+             "Mean probability ratio of the policy before the update to the one that played."),
+    _learner("log_prob_mismatch", GAUGE, "nats",
+             "Largest |recomputed - recorded| log-probability; must be tiny at lag 0."),
+    _learner("discriminator_loss", GAUGE, "nats", "Binary cross-entropy, label 1 is the expert."),
+    _learner("discriminator_accuracy", GAUGE, "fraction", "0.5 when it cannot tell the two apart."),
+    _learner("gradient_penalty", GAUGE, "1", "Penalty term of the discriminator's loss."),
+    _learner("logit_expert_mean", GAUGE, "nats", "Mean logit on demonstrations."),
+    _learner("logit_agent_mean", GAUGE, "nats", "Mean logit on the agent's own episodes."),
+    _learner("train_win_rate", GAUGE, "fraction", "Of the last iteration's sampled episodes."),
+    _learner("train_return_mean", GAUGE, "reward per episode", "Env return of these episodes."),
+    _learner("statistic", GAUGE, "1", "Any other number of an iteration.", "statistic"),
+)  # fmt: skip
+
+_HEAD_ROWS = (
+    _head("head_actors", GAUGE, "processes", "Actors by what they do.",
+          "state", "playing", "waiting"),
+    _head("head_tickets", GAUGE, "tickets", "Tickets not yet done, by state.",
+          "state", "waiting", "leased"),
+    _head("head_ledger_error", GAUGE, "trajectories",
+          "Produced minus trained, dropped, lost and in flight; not 0 means a bug."),
+    _head("head_lost_total", COUNTER, "trajectories",
+          "Gone with the process that held them, by cause.", "cause", *LOSS_CAUSES),
+    _head("head_env_steps_total", COUNTER, "environment steps", "Training steps committed."),
+    _head("head_env_steps_target", GAUGE, "environment steps", "The run ends there."),
+    _head("head_iterations_total", COUNTER, "iterations", "Committed by every learner."),
+    _head("eval_episodes_total", COUNTER, "episodes", "Greedy evaluation episodes, by result.",
+          "result", "win", "loss"),
+    _head("eval_return_mean", GAUGE, "reward per episode", "Of the newest evaluation."),
+    _head("win_rate", GAUGE, "fraction", "Of the newest evaluation."),
+    _head("process_restarts_total", COUNTER, "processes", "Children started again, by role.",
+          "role", *ROLES),
+    _head("run_state", GAUGE, "0 or 1", "1 for the state the run is in.", "state", *RUN_STATES),
+)  # fmt: skip
+
+_EVERY_ROLE_ROWS = (
+    _metric("dm2_build_info", GAUGE, ROLES, "1", "Always 1; names the version.", "version"),
+)
+
+TABLE: tuple[Metric, ...] = (*_ACTOR_ROWS, *_LEARNER_ROWS, *_HEAD_ROWS, *_EVERY_ROLE_ROWS)
+
+_CONSTANT_LABELS = {
+    ACTOR: "`run_id`, `actor`",
+    LEARNER: "`run_id`, `agent`",
+    HEAD: "`run_id`, `map`",
+}
+
+_INTRODUCTION = f"""\
+# Metrics
+
+Generated by `python -m monitoring.metrics > docs/metrics.md`; a test compares the two.
+How to look at them: [watching.md](watching.md).
+
+Every process serves its own on `/metrics`. A scrape is one consistent cut of a process: identities
+such as produced = settled + unsettled hold in each. Sums over processes are not consistent cuts;
+judge the whole run by `dm2_head_ledger_error`. A label takes at most {MAX_VALUES} values; whatever
+comes later is counted under `other`. Next to these, each process exports the usual
+`process_resident_memory_bytes`, `process_cpu_seconds_total`, `process_open_fds` and
+`process_start_time_seconds` (Linux only).
+"""
+
+
+def markdown() -> str:
+    """The table as the document docs/metrics.md."""
+    sections = [_INTRODUCTION]
+    sections += [_section(f"Of the {role}", role) for role in ROLES]
+    return "\n".join(sections)
+
+
+def _section(title: str, role: str) -> str:
+    lines = [
+        f"## {title}",
+        f"Every sample also carries {_CONSTANT_LABELS[role]}.",
+        "",
+        "| metric | kind | unit | label | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [_line(metric) for metric in TABLE if role in metric.roles]
+    return "\n".join(lines) + "\n"
+
+
+def _line(metric: Metric) -> str:
+    known = ", ".join(metric.values)
+    label = f"`{metric.label}`" + (f": {known}" if known else "") if metric.label else ""
+    text = metric.help.replace("|", "\\|")
+    return f"| `{metric.name}` | {metric.kind} | {metric.unit} | {label} | {text} |"

@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from dm2_dist.functional import discriminator_gradient, gail
+from dm2_dist.functional.discriminator_gradient import DiscriminatorParameters, Draw
+
+OBSERVATION, HIDDEN = 7, 5
+
+
+def parameters(scale, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(3)
+    shapes = [(HIDDEN, OBSERVATION), (HIDDEN,), (HIDDEN, HIDDEN), (HIDDEN,), (1, HIDDEN), (1,)]
+    return DiscriminatorParameters(
+        *(scale * torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes)
+    )
+
+
+def draw(num_expert, num_agent, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(4)
+    return Draw(
+        torch.randn(num_expert + num_agent, OBSERVATION, generator=generator, dtype=dtype),
+        num_expert,
+        torch.rand(min(num_expert, num_agent), 1, generator=generator, dtype=dtype),
+    )
+
+
+def logit(p, x):
+    h1 = torch.tanh(x @ p.weight_1.T + p.bias_1)
+    return (torch.tanh(h1 @ p.weight_2.T + p.bias_2) @ p.weight_3.T + p.bias_3).squeeze(-1)
+
+
+def by_automatic_differentiation(p, rows, penalty_weight):
+    p = DiscriminatorParameters(*(tensor.clone().requires_grad_() for tensor in p))
+    expert, agent = rows.observation[: rows.num_expert], rows.observation[rows.num_expert :]
+    q = rows.alpha.shape[0]
+    mixed = gail.interpolate(expert[:q], agent[:q], rows.alpha).requires_grad_()
+    (gradient,) = torch.autograd.grad(logit(p, mixed).sum(), mixed, create_graph=True)
+    penalty = gail.gradient_penalty(gradient)
+    loss = gail.classification_loss(logit(p, expert), logit(p, agent)) + penalty_weight * penalty
+    loss.backward()
+    return loss.detach(), [tensor.grad for tensor in p]
+
+
+@pytest.mark.parametrize(("num_expert", "num_agent"), [(20, 13), (13, 20), (1, 1), (300, 300)])
+@pytest.mark.parametrize("penalty_weight", [0.0, 10.0])
+@pytest.mark.parametrize("scale", [0.3, 0.7])
+def test_gradient_matches_automatic_differentiation(num_expert, num_agent, penalty_weight, scale):
+    p, rows = parameters(scale), draw(num_expert, num_agent)
+    loss, gradient = discriminator_gradient.loss_and_gradient(p, rows, penalty_weight)
+    expected_loss, expected = by_automatic_differentiation(p, rows, penalty_weight)
+    torch.testing.assert_close(loss.total, expected_loss, atol=1e-5, rtol=1e-5)
+    for ours, theirs in zip(gradient, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_gradient_is_exact_in_double_precision():
+    p, rows = parameters(0.8, torch.float64), draw(30, 25, torch.float64)
+    _, gradient = discriminator_gradient.loss_and_gradient(p, rows, 10.0)
+    _, expected = by_automatic_differentiation(p, rows, 10.0)
+    for ours, theirs in zip(gradient, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-10)
+
+
+def test_a_slope_of_zero_is_penalised_but_has_no_direction():
+    p = parameters(0.5)._replace(weight_3=torch.zeros(1, HIDDEN))
+    loss, gradient = discriminator_gradient.loss_and_gradient(p, draw(8, 8), 10.0)
+    assert float(loss.penalty) == 1.0
+    assert all(torch.isfinite(tensor).all() for tensor in gradient)
+
+
+def test_logit_matches_the_plain_network():
+    p, rows = parameters(1.0), draw(10, 10)
+    got = discriminator_gradient.logit(p, rows.observation)
+    torch.testing.assert_close(got, logit(p, rows.observation), atol=1e-5, rtol=0.0)
+
+
+def test_accuracy_counts_logits_of_the_right_sign():
+    p = parameters(0.0)._replace(bias_3=torch.ones(1))
+    loss, _ = discriminator_gradient.loss_and_gradient(p, draw(30, 10), 0.0)
+    assert float(loss.accuracy) == pytest.approx(0.75)
+    assert float(loss.logit_expert_mean) == float(loss.logit_agent_mean) == 1.0

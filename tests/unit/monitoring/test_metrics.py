@@ -1,0 +1,319 @@
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import prometheus_client
+import pytest
+from prometheus_client import parser
+
+from dm2_dist import __version__
+from dm2_dist.comms import ledger
+from monitoring import catalogue, exporter
+from monitoring.metrics import ActorMetrics, HeadMetrics, LearnerMetrics
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def actor() -> ActorMetrics:
+    return ActorMetrics("r1", "actor-3")
+
+
+@pytest.fixture
+def learner() -> LearnerMetrics:
+    return LearnerMetrics("r1", 2)
+
+
+@pytest.fixture
+def head() -> HeadMetrics:
+    return HeadMetrics("r1", "3m")
+
+
+_CONSTANT = {
+    ActorMetrics: {"run_id": "r1", "actor": "actor-3"},
+    LearnerMetrics: {"run_id": "r1", "agent": "2"},
+    HeadMetrics: {"run_id": "r1", "map": "3m"},
+}
+
+
+def read(source: ActorMetrics | LearnerMetrics | HeadMetrics, name: str, **labels: str) -> float:
+    value = source.registry.get_sample_value(name, _CONSTANT[type(source)] | labels)
+    assert value is not None, f"{name} {labels} is not exported"
+    return value
+
+
+def absent(source: ActorMetrics | LearnerMetrics | HeadMetrics, name: str, **labels: str) -> bool:
+    return source.registry.get_sample_value(name, _CONSTANT[type(source)] | labels) is None
+
+
+def test_playing_a_ticket_moves_the_work_counters(actor: ActorMetrics) -> None:
+    actor.played(env_steps=200, episodes=8)
+    actor.played(env_steps=100, episodes=4)
+    assert read(actor, "dm2_actor_env_steps_total") == 300
+    assert read(actor, "dm2_actor_episodes_total") == 12
+
+
+def test_an_actors_ledger_is_set_as_totals(actor: ActorMetrics) -> None:
+    actor.ledger(produced=10, settled=4, unsettled=6)
+    actor.ledger(produced=12, settled=12, unsettled=0)
+    assert read(actor, "dm2_actor_trajectories_produced_total") == 12
+    assert read(actor, "dm2_actor_trajectories_settled_total") == 12
+    assert read(actor, "dm2_actor_trajectories_unsettled") == 0
+
+
+@pytest.mark.parametrize("role", ["actor", "learner"])
+def test_phases_add_up(role: str, actor: ActorMetrics, learner: LearnerMetrics) -> None:
+    source = actor if role == "actor" else learner
+    phase = "play" if role == "actor" else "ppo"
+    source.phase(phase, 1.5)
+    source.phase(phase, 0.25)
+    assert read(source, f"dm2_{role}_phase_seconds_total", phase=phase) == 1.75
+    source.phases({phase: 4.0})
+    assert read(source, f"dm2_{role}_phase_seconds_total", phase=phase) == 4.0
+
+
+def test_the_learners_books_count_what_happens(learner: LearnerMetrics) -> None:
+    learner.received()
+    learner.received(5)
+    learner.dropped("duplicate")
+    learner.dropped("stale", 2)
+    learner.trained(3)
+    learner.buffered(0)
+    assert read(learner, "dm2_learner_trajectories_received_total") == 6
+    assert read(learner, "dm2_learner_trajectories_trained_total") == 3
+    assert read(learner, "dm2_learner_trajectories_dropped_total", reason="duplicate") == 1
+    assert read(learner, "dm2_learner_trajectories_dropped_total", reason="stale") == 2
+    assert read(learner, "dm2_learner_trajectories_buffered") == 0
+
+
+def test_an_iteration_moves_version_lag_and_gauges(learner: LearnerMetrics) -> None:
+    learner.resumed(6)
+    assert read(learner, "dm2_learner_policy_version") == 6
+    learner.iteration(7, 0, {"entropy": 1.25, "approx_kl": 0.01})
+    learner.iteration(8, 3, {"entropy": 1.0, "new_number": 5.0})
+    assert read(learner, "dm2_learner_iterations_total") == 2
+    assert read(learner, "dm2_learner_policy_version") == 8
+    assert read(learner, "dm2_learner_entropy") == 1.0
+    assert read(learner, "dm2_learner_approx_kl") == 0.01
+    assert read(learner, "dm2_learner_statistic", statistic="new_number") == 5.0
+    buckets = {
+        bound: read(learner, "dm2_learner_policy_lag_versions_bucket", le=bound)
+        for bound in ("0", "1", "2", "4", "8", "16", "32", "+Inf")
+    }
+    assert [*buckets.values()] == [1, 1, 1, 2, 2, 2, 2, 2]
+    assert read(learner, "dm2_learner_policy_lag_versions_sum") == 3
+    assert read(learner, "dm2_learner_policy_lag_versions_count") == 2
+
+
+def test_a_lag_beyond_the_last_bucket_is_still_counted(learner: LearnerMetrics) -> None:
+    learner.iteration(100, 33, {})
+    assert read(learner, "dm2_learner_policy_lag_versions_bucket", le="32") == 0
+    assert read(learner, "dm2_learner_policy_lag_versions_bucket", le="+Inf") == 1
+
+
+def test_a_statistic_cannot_overwrite_the_books(learner: LearnerMetrics) -> None:
+    learner.iteration(1, 0, {"iterations_total": 99.0, "statistic": 3.0, "phase_seconds_total": 1})
+    assert read(learner, "dm2_learner_iterations_total") == 1
+    assert read(learner, "dm2_learner_statistic", statistic="iterations_total") == 99.0
+    assert read(learner, "dm2_learner_statistic", statistic="statistic") == 3.0
+
+
+def test_states_not_given_are_zero(head: HeadMetrics) -> None:
+    head.actors({"playing": 20, "waiting": 12})
+    head.actors({"playing": 3})
+    assert read(head, "dm2_head_actors", state="playing") == 3
+    assert read(head, "dm2_head_actors", state="waiting") == 0
+    head.tickets({"leased": 5, "waiting": 2})
+    head.tickets({"waiting": 1})
+    assert read(head, "dm2_head_tickets", state="leased") == 0
+    assert read(head, "dm2_head_tickets", state="waiting") == 1
+
+
+def test_the_head_counts_losses_restarts_and_progress(head: HeadMetrics) -> None:
+    head.lost("actor_died", 2)
+    head.lost("actor_died", 3)
+    head.restart("actor")
+    head.restart("actor")
+    head.restart("learner")
+    head.env_steps(1000)
+    head.env_steps_target(5000)
+    head.iterations(4)
+    head.ledger_error(1)
+    assert read(head, "dm2_head_lost_total", cause="actor_died") == 5
+    assert read(head, "dm2_process_restarts_total", role="actor") == 2
+    assert read(head, "dm2_process_restarts_total", role="learner") == 1
+    assert read(head, "dm2_process_restarts_total", role="head") == 0
+    assert read(head, "dm2_head_env_steps_total") == 1000
+    assert read(head, "dm2_head_env_steps_target") == 5000
+    assert read(head, "dm2_head_iterations_total") == 4
+    assert read(head, "dm2_head_ledger_error") == 1
+
+
+def test_an_evaluation_counts_wins_and_losses(head: HeadMetrics) -> None:
+    head.evaluation(wins=24, episodes=32, return_mean=15.5)
+    head.evaluation(wins=8, episodes=32, return_mean=9.0)
+    assert read(head, "dm2_eval_episodes_total", result="win") == 32
+    assert read(head, "dm2_eval_episodes_total", result="loss") == 32
+    assert read(head, "dm2_eval_return_mean") == 9.0
+    assert read(head, "dm2_win_rate") == 0.25
+    head.win_rate(0.5)
+    assert read(head, "dm2_win_rate") == 0.5
+
+
+def test_the_run_is_in_exactly_one_state(head: HeadMetrics) -> None:
+    for state in catalogue.RUN_STATES:
+        head.run_state(state)
+        values = {other: read(head, "dm2_run_state", state=other) for other in catalogue.RUN_STATES}
+        assert values == {other: float(other == state) for other in catalogue.RUN_STATES}
+    with pytest.raises(AssertionError, match="asleep"):
+        head.run_state("asleep")
+
+
+def test_totals_never_go_back(head: HeadMetrics, actor: ActorMetrics) -> None:
+    head.env_steps(500)
+    head.env_steps(400)
+    assert read(head, "dm2_head_env_steps_total") == 500
+    actor.phases({"play": 2.0})
+    actor.phases({"play": 1.0})
+    assert read(actor, "dm2_actor_phase_seconds_total", phase="play") == 2.0
+
+
+def test_counters_refuse_to_count_down(head: HeadMetrics) -> None:
+    with pytest.raises(AssertionError, match="counts upwards"):
+        head.lost("actor_died", -1)
+
+
+def test_unknown_gauges_are_absent_and_counters_zero(
+    learner: LearnerMetrics, head: HeadMetrics
+) -> None:
+    assert absent(learner, "dm2_learner_entropy")
+    assert absent(head, "dm2_win_rate")
+    assert read(learner, "dm2_learner_trajectories_received_total") == 0
+    for reason in catalogue.DROP_REASONS:
+        assert read(learner, "dm2_learner_trajectories_dropped_total", reason=reason) == 0
+
+
+def test_a_label_takes_a_bounded_number_of_values(learner: LearnerMetrics) -> None:
+    for number in range(1000):
+        learner.dropped(f"reason_{number}")
+    [family] = [
+        family
+        for family in learner.registry.collect()
+        if family.name == "dm2_learner_trajectories_dropped"
+    ]
+    assert len(family.samples) == catalogue.MAX_VALUES
+    assert sum(sample.value for sample in family.samples) == 1000
+    assert read(learner, "dm2_learner_trajectories_dropped_total", reason="other") > 900
+
+
+def test_a_scrape_sees_updates_made_together_all_at_once(learner: LearnerMetrics) -> None:
+    seen: list[float] = []
+
+    def scrape() -> None:
+        prometheus_client.generate_latest(learner.registry)
+        seen.append(1)
+
+    thread = threading.Thread(target=scrape)
+    with learner.together():
+        learner.received()
+        thread.start()
+        thread.join(0.1)
+        assert not seen, "the scrape went through in the middle of an update"
+        learner.buffered(1)
+    thread.join(10)
+    assert seen
+
+
+def test_processes_export_their_memory_and_version(actor: ActorMetrics) -> None:
+    assert read(actor, "dm2_build_info", version=__version__) == 1
+    resident = actor.registry.get_sample_value("process_resident_memory_bytes")
+    assert resident is not None
+    assert resident > 1e6
+
+
+def test_registries_are_private(actor: ActorMetrics) -> None:
+    before = prometheus_client.generate_latest(ActorMetrics("r1", "actor-3").registry)
+    actor.played(1, 1)
+    assert b"dm2_actor_env_steps_total" not in prometheus_client.generate_latest()
+    assert b'dm2_actor_env_steps_total{actor="actor-3",run_id="r1"} 0.0' in before
+
+
+def _exercise_actor() -> ActorMetrics:
+    source = ActorMetrics("r1", "actor-3")
+    source.ledger(1, 1, 0)
+    return source
+
+
+def _exercise_learner() -> LearnerMetrics:
+    source = LearnerMetrics("r1", 2)
+    source.buffered(1)
+    gauges = [row for row in catalogue.TABLE if row.name.startswith("dm2_learner_")]
+    source.iteration(1, 0, {row.name.removeprefix("dm2_learner_"): 0.5 for row in gauges})
+    return source
+
+
+def _exercise_head() -> HeadMetrics:
+    source = HeadMetrics("r1", "3m")
+    source.ledger_error(0)
+    source.env_steps_target(1)
+    source.evaluation(1, 2, 3.0)
+    return source
+
+
+@pytest.mark.parametrize(
+    ("role", "exercise"),
+    [
+        (catalogue.ACTOR, _exercise_actor),
+        (catalogue.LEARNER, _exercise_learner),
+        (catalogue.HEAD, _exercise_head),
+    ],
+)
+def test_a_role_exports_its_rows_of_the_table_and_nothing_else(
+    role: str, exercise: Callable[[], ActorMetrics | LearnerMetrics | HeadMetrics]
+) -> None:
+    source = exercise()
+    text = prometheus_client.generate_latest(source.registry).decode()
+    families = [*parser.text_string_to_metric_families(text)]
+    exported = {family.name for family in families if family.samples}
+    ours = {name for name in exported if not name.startswith("process_")}
+    rows = [row for row in catalogue.TABLE if role in row.roles]
+    assert ours == {row.name.removesuffix("_total") for row in rows}
+    kinds = {family.name: family.type for family in families}
+    assert all(kinds[row.name.removesuffix("_total")] == row.kind for row in rows)
+    constant = _CONSTANT[type(source)]
+    for family in families:
+        for sample in family.samples:
+            if family.name in ours:
+                assert constant.items() <= sample.labels.items()
+
+
+def test_names_follow_the_convention() -> None:
+    names = [row.name for row in catalogue.TABLE]
+    assert len(set(names)) == len(names)
+    for row in catalogue.TABLE:
+        assert re.fullmatch(r"dm2(_[a-z]+)+", row.name), row.name
+        assert row.name.endswith("_total") == (row.kind == catalogue.COUNTER), row.name
+        assert ("_seconds" in row.name) == (row.unit == "seconds"), row.name
+        assert bool(row.label) or not row.values, row.name
+        assert len(row.values) < catalogue.MAX_VALUES, row.name
+        assert row.help.endswith("."), row.name
+
+
+def test_no_sample_hides_a_label_of_its_target() -> None:
+    [group] = exporter.service_discovery([exporter.Target("127.0.0.1:1", "head", "head", "r1")])
+    own = {row.label for row in catalogue.TABLE if row.name != "dm2_process_restarts_total"}
+    assert not own & group["labels"].keys()
+
+
+def test_causes_of_loss_are_those_of_the_ledger() -> None:
+    assert ledger.ACTOR_DIED in catalogue.LOSS_CAUSES
+
+
+def test_the_document_is_the_table() -> None:
+    document = (ROOT / "docs" / "metrics.md").read_text()
+    assert document == catalogue.markdown(), (
+        "write it again: python -m monitoring.metrics > docs/metrics.md"
+    )
+    for row in catalogue.TABLE:
+        assert f"`{row.name}`" in document
