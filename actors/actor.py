@@ -1,8 +1,8 @@
 """Playing a ticket: a pure function (ticket, parameters) -> episodes.
 
-Every random draw is keyed by an episode seed and the step, every batch shape follows from the ticket, and
-nothing survives from one ticket to the next. So the result does not depend on who plays, when, or how often.
-Fed by `actors.session`; feeds `dm2_dist.trajectory`.
+Every random draw is keyed by an episode seed and the step, every batch shape follows from the
+ticket, and nothing survives from one ticket to the next. So the result does not depend on who
+plays, when, or how often. Fed by `actors.session`; feeds `dm2_dist.trajectory`.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,8 @@ NO_ACTION = -1
 class _Recording:
     """Joint arrays of E battles over at most T steps, time first.
 
-    observation: float32 [T+1, E, K, O]; available_actions: uint8 [T+1, E, K, A]; alive: uint8 [T+1, E, K];
+    observation: float32 [T+1, E, K, O]; available_actions: uint8 [T+1, E, K, A]; alive: uint8 [T+1,
+        E, K];
     action: uint8 [T, E, K]; log_prob: float32 [T, E, K]; reward: float32 [T, E].
     """
 
@@ -50,7 +51,8 @@ def play(
         ticket: what to play; E episodes.
         policy: the K policies of the ticket's versions.
         battles: E battles of the run's map; whatever they held is overwritten.
-        on_step: called once per environment step, to keep connections alive; may raise to abandon the ticket.
+        on_step: called once per environment step, to keep connections alive; may raise to abandon
+            the ticket.
 
     Returns:
         [K] what each agent saw, episodes in ticket order.

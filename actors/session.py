@@ -1,8 +1,8 @@
-"""An actor's conversations: tickets from the head, parameters from the learners, trajectories to them.
+"""An actor's conversations: tickets and parameters come in, trajectories go out.
 
-The session keeps what was produced until the learner has settled it, and sends it again to a learner that was
-restarted. All waiting happens in `pump`, which also says the heartbeats.
-Fed by `dm2_dist.comms`; used by `actors.main`.
+The session keeps what was produced until the learner has settled it, and sends it again to a
+learner that was restarted. All waiting happens in `pump`, which also says the heartbeats. Fed by
+`dm2_dist.comms`; used by `actors.main`.
 """
 
 import logging
@@ -172,7 +172,8 @@ class ActorSession:
         """Deliver what is unsettled, wait until it is settled, say goodbye.
 
         Args:
-            patience: seconds after which the actor leaves all the same; what is unsettled then is lost and counted.
+            patience: seconds after which the actor leaves all the same; what is unsettled then is
+                lost and counted.
         """
         deadline = time.monotonic() + patience
         while self.book.unsettled and time.monotonic() < deadline and self._head.phase != "stop":

@@ -1,8 +1,8 @@
 """Commits: everything a learner needs to go on, on disk in one atomic step.
 
-A commit is a folder `commit-<sequence>` of files and a manifest with their SHA-256. It is written beside,
-flushed, and renamed; so there is always a whole newest commit, and start is recovery. Parameter versions that
-actors may still ask for lie next to the commits in `parameters/`.
+A commit is a folder `commit-<sequence>` of files and a manifest with their SHA-256. It is written
+beside, flushed, and renamed; so there is always a whole newest commit, and start is recovery.
+Parameter versions that actors may still ask for lie next to the commits in `parameters/`.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ def save(folder: Path, sequence: int, facts: Mapping[str, Any], files: Mapping[s
 
     Args:
         folder: checkpoints of one agent.
-        sequence: grows by one per commit.
+        sequence: grows by one per commit, also over damaged ones that were skipped.
         facts: JSON-able numbers and words (version, env steps, books).
         files: name -> bytes, for instance `state.safetensors`.
     """
@@ -75,19 +75,18 @@ def commits(folder: Path) -> list[Path]:
 def load_newest(folder: Path) -> Commit | None:
     """The newest commit whose files match their digests; None if there was never one.
 
+    Reading changes nothing: damage is reported again and again until newer commits have replaced
+    it.
+
     Raises:
         CheckpointError: there are commits and all of them are damaged.
     """
     candidates = commits(folder)
     for skipped, path in enumerate(reversed(candidates)):
         try:
-            commit = _read(path, skipped)
-        except (OSError, ValueError, KeyError) as error:
+            return _read(path, skipped)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             _LOG.error("checkpoint_damaged path=%s reason=%s; trying the one before", path, error)
-            continue
-        for damaged in candidates[len(candidates) - skipped :]:
-            damaged.rename(damaged.with_name(f"damaged-{damaged.name}"))
-        return commit
     if candidates:
         raise CheckpointError(f"every checkpoint in {folder} is damaged; start a new run")
     return None

@@ -1,4 +1,4 @@
-"""What every child process does first: log to its file, leave interrupts to the launcher, die with its parent."""
+"""What every child process does first: log, leave interrupts to the launcher, die with it."""
 
 import logging
 import multiprocessing

@@ -1,12 +1,12 @@
 """The configuration: frozen, complete, one section per owner.
 
-Every result of a run is a function of this object alone: batch shapes, seeds, thread counts and devices are
-here, the number of actors is not. Nothing is filled in at run time; derived values are properties.
+Every result of a run is a function of this object alone: batch shapes, seeds, thread counts and
+devices are here, the number of actors is not. Nothing is filled in at run time; derived values are
+properties.
 """
 
 import dataclasses
 import json
-import types
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -31,7 +31,7 @@ class CollectionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """Policy and critic: LayerNorm, two ReLU layers, GRU, linear head (separate for every agent)."""
+    """Policy and critic, separate for every agent: two ReLU layers, GRU, linear head."""
 
     hidden_size: int = 64
     """H: width of every hidden layer and of the GRU."""
@@ -118,7 +118,7 @@ class RunConfig:
     device: str = "cpu"
     """`cpu`, or `cuda`: learner k uses device k modulo the number of devices."""
     learner_threads: int = 1
-    """Threads of each learner's arithmetic; part of the result on some machines, hence configured."""
+    """Threads of each learner's arithmetic; rounding may depend on them, hence configured."""
     collection: CollectionConfig = field(default_factory=CollectionConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
@@ -196,7 +196,8 @@ def from_json(text: str) -> RunConfig:
         ConfigError: not JSON, an unknown key or a value of the wrong type.
     """
     try:
-        return _parse(RunConfig, json.loads(text), "")
+        config: RunConfig = _parse(RunConfig, json.loads(text), "")
+        return config
     except json.JSONDecodeError as error:
         raise ConfigError(f"the configuration is not JSON: {error}") from error
 
@@ -221,6 +222,6 @@ def _leaf(hint: Any, value: Any, key: str) -> Any:
         if value not in allowed:
             raise ConfigError(f"{key} is {value!r}; choose one of {', '.join(map(str, allowed))}")
         return value
-    if isinstance(hint, types.UnionType) or type(value) is not hint:
+    if type(value) is not hint:
         raise ConfigError(f"{key} is {value!r}; expected {hint.__name__}")
     return value

@@ -1,14 +1,15 @@
 """Demonstrations: what each agent of an expert team saw, in safetensors with a JSON card.
 
 A demonstration set is a folder: `demonstrations.json` (who, which map, how good) and one
-`agent_<k>.safetensors` per agent with the arrays of `dm2_dist.trajectory.Slice`. Episode j of every agent is
-the same joint episode. Written by `launch.record`; read by `learners.main`.
+`agent_<k>.safetensors` per agent with the arrays of `dm2_dist.trajectory.Slice`. Episode j of every
+agent is the same joint episode. Written by `launch.record`; read by `learners.main`.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -83,13 +84,17 @@ def read_card(folder: Path) -> Card:
         DemonstrationsError: no set there, or a damaged card.
     """
     try:
-        document = json.loads((folder / _CARD).read_text())
-        return Card(**{key: tuple(v) if isinstance(v, list) else v for key, v in document.items()})
+        document: dict[str, Any] = json.loads((folder / _CARD).read_text())
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in document.items()
+        }
+        return Card(**fields)
     except FileNotFoundError:
         raise DemonstrationsError(
             f"{folder} holds no demonstrations ({_CARD} is missing); record some with `dm2 record`"
         ) from None
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, AttributeError, OSError) as error:
         raise DemonstrationsError(f"{folder / _CARD} cannot be read: {error}") from error
 
 

@@ -36,8 +36,8 @@ def quickstart() -> RunConfig:
 def paper_5v6() -> RunConfig:
     """5m_vs_6m with the table of the paper and the batch of the released configuration.
 
-    The paper names 1,024 episodes per iteration, its released configuration 256; this preset takes 256, the
-    paper's 10 million env steps and 32 evaluation episodes.
+    The paper names 1,024 episodes per iteration, its released configuration 256; this preset takes
+    256, the paper's 10 million env steps and 32 evaluation episodes.
     """
     return RunConfig(
         preset="paper-5v6",

@@ -76,7 +76,7 @@ class RunDirectory:
             return configuration.from_json(json.dumps(document["config"]))
         except FileNotFoundError:
             raise RunDirectoryError(f"{self.root} holds no run: {self.config} is missing") from None
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, TypeError, OSError) as error:
             raise RunDirectoryError(f"{self.config} cannot be read: {error}") from error
 
     def read_summary(self) -> dict[str, Any] | None:
@@ -131,20 +131,22 @@ def acquire(
 
 
 def _claim(directory: RunDirectory, config: RunConfig, *, resume: bool) -> None:
-    """Write the configuration, or check that it is the one of the run; only its end may move further out."""
+    """Write the configuration, or check that it is the run's; only the end may move out."""
     if not directory.config.exists():
         _write_config(directory, config)
         return
     if not resume:
         raise RunDirectoryError(
-            f"{directory.root} already holds a run; continue it with --resume or choose another --run-dir"
+            f"{directory.root} already holds a run; continue it with --resume "
+            "or choose another --run-dir"
         )
     before = directory.read_config()
     extended = replace(before, max_env_steps=max(before.max_env_steps, config.max_env_steps))
     changed = configuration.differences(extended, config)
     if changed:
         raise RunDirectoryError(
-            f"--resume: {directory.root} was started with another configuration: {'; '.join(changed)}"
+            f"--resume: {directory.root} was started with another configuration: "
+            + "; ".join(changed)
         )
     _write_config(directory, config)
 
@@ -190,9 +192,13 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
-    """Append one JSON object as a line."""
-    with path.open("a") as file:
-        file.write(json.dumps(record) + "\n")
+    """Append one JSON object as a line; it begins a new one, whatever a crash left at the end."""
+    with path.open("a+b") as file:
+        line = json.dumps(record) + "\n"
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read() == b"\n" else f"\n{line}"
+        file.write(line.encode())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

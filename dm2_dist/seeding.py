@@ -1,7 +1,7 @@
-"""Counter-based random numbers: every draw is a function of a key, so nothing depends on who drew before.
+"""Counter-based random numbers: every draw is a function of a key, whoever drew before.
 
-A key is a tuple of integers and words; `derive` folds it into 64 bits. Uniform draws hash (key, counter)
-with the SplitMix64 finaliser (Steele, Lea, Flood 2014), vectorised over NumPy arrays.
+A key is a tuple of integers and words; `derive` folds it into 64 bits. Uniform draws hash (key,
+counter) with the SplitMix64 finaliser (Steele, Lea, Flood 2014), vectorised over NumPy arrays.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
-"""The unit of work: a ticket says which episodes to play, with which policies, and where the result goes.
+"""The unit of work: a ticket says what to play, with which policies, and where the result goes.
 
-Playing a ticket is a pure function of (ticket, parameters): its episode seeds fix every random draw and its
-size fixes every batch shape. So it can be played anywhere, twice, or again after a crash, with the same
-result. Tickets are never stored: each is a function of the configuration and a few integers.
-Made by `launch.dispatcher`, played by `actors.actor`, collected by `learners.intake`.
+Playing a ticket is a pure function of (ticket, parameters): its episode seeds fix every random draw
+and its size fixes every batch shape. So it can be played anywhere, twice, or again after a crash,
+with the same result. Tickets are never stored: each is a function of the configuration and a few
+integers. Made by `launch.dispatcher`, played by `actors.actor`, collected by `learners.intake`.
 """
 
 import functools
@@ -22,7 +22,8 @@ class Ticket:
     """Episodes to play.
 
     kind: "train", "evaluate" or "record".
-    iteration: for "train" the iteration i of the learners; for "evaluate" the policy version evaluated.
+    iteration: for "train" the iteration i of the learners; for "evaluate" the policy version
+        evaluated.
     index: position of the ticket in its iteration; learners concatenate in this order.
     seeds: one 64-bit seed per episode; it keys the environment's and the policies' draws.
     versions: [K] parameter version each seat is played with.
@@ -43,7 +44,7 @@ class Ticket:
 
 
 def lag_of(schedule: str) -> int:
-    """Versions between the policy that plays and the one that is trained: 0 for sync, 1 for pipelined."""
+    """Versions between the policy that plays and the one that trains: sync 0, pipelined 1."""
     return {"sync": 0, "pipelined": 1}[schedule]
 
 

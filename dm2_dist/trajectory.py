@@ -1,13 +1,14 @@
 """The arrays that travel: episodes end to end, one agent at a time.
 
-Convention (read it once, it holds everywhere): `observation[t] -> action[t] -> reward[t] -> observation[t+1]`.
-An episode e has T_e actions and T_e + 1 observations. E episodes lie end to end without padding:
+Convention (read it once, it holds everywhere): `observation[t] -> action[t] -> reward[t] ->
+observation[t+1]`. An episode e has T_e actions and T_e + 1 observations. E episodes lie end to end
+without padding:
 
     R = sum(T_e) action rows,    N = R + E observation rows.
 
-`terminated` (the battle was decided), `truncated` (the time limit cut it), `alive` (this agent lives) and
-`available_actions` (what it may do) are four different things.
-Fed by `actors.actor`; feeds `learners.intake`, `learners.independent` and `dm2_dist.demonstrations`.
+`terminated` (the battle was decided), `truncated` (the time limit cut it), `alive` (this agent
+lives) and `available_actions` (what it may do) are four different things. Fed by `actors.actor`;
+feeds `learners.intake`, `learners.independent` and `dm2_dist.demonstrations`.
 """
 
 from collections.abc import Sequence
@@ -62,7 +63,8 @@ class Slice:
         """Undiscounted team return of each episode, float32 [E]."""
         ends = np.cumsum(self.length)
         sums = np.concatenate([[0.0], np.cumsum(self.reward, dtype=np.float64)])
-        return (sums[ends] - sums[ends - self.length]).astype(np.float32)
+        returns: F32 = (sums[ends] - sums[ends - self.length]).astype(np.float32)
+        return returns
 
 
 SLICE_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Slice))

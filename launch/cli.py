@@ -1,4 +1,4 @@
-"""The command line: `dm2 COMMAND ...`. Heavy libraries are imported by the command that needs them."""
+"""The command line: `dm2 COMMAND ...`. Each command imports the heavy libraries that it needs."""
 
 import json
 import sys
@@ -97,7 +97,7 @@ class Presets:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0 done, 1 failed, 2 wrong arguments, 130 interrupted."""
+    """Run one command; exit code 0 done, 1 failed, 2 wrong arguments, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _dispatch(words)
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _dispatch(words: list[str]) -> int:
+def _dispatch(words: list[str]) -> int:  # noqa: PLR0911 - one arm per command
     command, rest = (words[0], words[1:]) if words else ("--help", [])
     match command:
         case "--help" | "-h":
@@ -131,7 +131,7 @@ def _dispatch(words: list[str]) -> int:
         case "presets":
             return _presets(_parse(Presets, command, rest))
         case "bench":
-            from benchmarks import bench
+            from launch import bench
 
             return bench.main(rest)
     return _fail(f"unknown command {command!r}; `dm2 --help` lists them", 2)
@@ -171,9 +171,10 @@ def _local(words: list[str]) -> int:
     from launch import local_run
     from monitoring.summary import summary_text
 
+    root = local.run_dir or run_directory.default_root(local.run)
     options = local_run.LocalOptions(
         actors=local.actors,
-        run_dir=local.run_dir or run_directory.default_root(local.run),
+        run_dir=root,
         resume=local.resume,
         metrics_port=local.metrics_port,
         plain=local.plain,
@@ -182,11 +183,11 @@ def _local(words: list[str]) -> int:
         code = local_run.run_local(local.run, options)
     except UnknownMapError as error:
         return _fail(str(error), 2)
-    except local_run.RunFailed as error:
+    except local_run.RunFailedError as error:
         return _fail(str(error), 1)
-    summary = RunDirectory(options.run_dir).read_summary()
+    summary = RunDirectory(root).read_summary()
     if summary is not None:
-        print(summary_text(summary, str(options.run_dir)))
+        print(summary_text(summary, str(root)))
     return code
 
 
@@ -243,3 +244,7 @@ def _presets(chosen: Presets) -> int:
 def _fail(sentence: str, code: int) -> int:
     print(f"dm2: {sentence}", file=sys.stderr)
     return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,8 +1,9 @@
-"""Which ticket goes to which actor: the head's pure state machine, without sockets, files or clocks.
+"""Which ticket goes to which actor: the head's pure state machine. No sockets, files or clocks.
 
-It holds nothing that cannot be rebuilt: which tickets exist follows from the configuration and the learners'
-versions, which of them are done from what the learners say they received. Told about the world by
-`launch.head` (`learner_report`, `want`, `gone`, `evaluated`), asked for `assignments`.
+It holds nothing that cannot be rebuilt: which tickets exist follows from the configuration and the
+learners' versions, which of them are done from what the learners say they received. Told about the
+world by `launch.head` (`learner_report`, `want`, `gone`, `evaluate_result`), asked for
+`assignments`.
 """
 
 from collections import OrderedDict
@@ -67,7 +68,7 @@ class Dispatcher:
         self._env_steps |= report.env_steps
 
     def want(self, actor: Actor) -> None:
-        """An actor asks for a ticket; whatever lease it held for unplayed work is its own business."""
+        """An actor asks for a ticket."""
         self._hungry[actor] = None
 
     def holds(self, actor: Actor, ticket_id: str, now: float) -> None:
@@ -149,7 +150,7 @@ class Dispatcher:
         return {"waiting": sum(1 for _ in self._open()), "leased": leased}
 
     def _is_due(self, version: int) -> bool:
-        """An evaluation is due where training crosses a multiple of the interval, and at the end."""
+        """Evaluations are due where training crosses a multiple of the interval, and at the end."""
         if self.trained_out and version == self.version:
             return True
         before = self._env_steps.get(version - 1)
@@ -181,20 +182,19 @@ class Dispatcher:
         )
 
     def _open(self) -> Iterator[Ticket]:
-        """Tickets nobody holds, most urgent first: this iteration, evaluations, the iterations after."""
+        """Tickets nobody holds: first this iteration, then evaluations, then later iterations."""
         if self.version < 0:
             return
-        urgent, *later = self._open_iterations() or [None]
-        if urgent is not None:
-            yield from self._unleased_train(urgent)
+        iterations = self._open_iterations()
+        for iteration in iterations[:1]:
+            yield from self._unleased_train(iteration)
         for version in self.pending_evaluations():
             played = self._played.get(version, set())
             for ticket in tickets.evaluate_tickets(self.config, version, self.num_agents):
                 if ticket.index not in played and ticket.ticket_id not in self._leases:
                     yield ticket
-        for iteration in later:
-            if iteration is not None:
-                yield from self._unleased_train(iteration)
+        for iteration in iterations[1:]:
+            yield from self._unleased_train(iteration)
 
     def _unleased_train(self, iteration: int) -> Iterator[Ticket]:
         for ticket in tickets.train_tickets(self.config, iteration, self.num_agents):

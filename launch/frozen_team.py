@@ -1,4 +1,4 @@
-"""Frozen policies of a run, and what happens when they play: for `dm2 record` and `dm2 evaluate`."""
+"""Frozen policies of a run, and what they play: for `dm2 record` and `dm2 evaluate`."""
 
 import hashlib
 import itertools

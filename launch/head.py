@@ -1,9 +1,9 @@
 """The head: directory, ticket leases, run record.
 
 It hands out addresses and tickets and writes down what the run came to. It sees no gradient and no
-parameter, and keeps nothing that the learners' reports and the run directory cannot give back: killed at any
-moment, it is started again and goes on. Fed by actors and learners over `dm2_dist.comms`; decides with
-`launch.dispatcher`; writes with `launch.record`.
+parameter, and keeps nothing that the learners' reports and the run directory cannot give back:
+killed at any moment, it is started again and goes on. Fed by actors and learners over
+`dm2_dist.comms`; decides with `launch.dispatcher`; writes with `launch.record`.
 """
 
 import logging
@@ -66,6 +66,7 @@ class Head:
         self.peers: dict[str, Peer] = {}
         self.phase = "run"
         self.failure = ""
+        self.metrics_address = ""
         self.interrupted = False
         self.done = False
         self.events: deque[str] = deque(maxlen=20)
@@ -220,6 +221,8 @@ class Head:
             self._event(command.detail)
             if self.phase == "run":
                 self._enter("drain")
+        if command.name == "close":
+            self.done = True
         self.router.send(identity, messages.Status(report=self.report()))
 
     # --- the run's course ---
@@ -242,12 +245,7 @@ class Head:
 
     def close(self) -> dict[str, Any]:
         """Write the summary and let the sockets go."""
-        summary = self.record.write_summary(
-            finished=self.dispatcher.finished and not self.failure,
-            env_steps=self.dispatcher.env_steps,
-            iterations=max(self.dispatcher.version, 0),
-            num_agents=self.spec.num_agents,
-        )
+        summary = self.record.write_summary(self.spec.num_agents)
         self.router.close()
         return summary
 
@@ -389,7 +387,10 @@ class Head:
         return rows
 
     def _ledger_report(self) -> dict[str, Any]:
-        """The live books. Trajectories are counted before they are sent, so a surplus is an error at any time."""
+        """The live books.
+
+        Trajectories are counted before they are sent, so a surplus is an error at any time.
+        """
         trained = 0
         dropped: dict[str, int] = {}
         for peer in list(self.peers.values()):

@@ -33,8 +33,12 @@ def run(name: str, address: str, root: Path, metrics_port: int, incarnation: int
         spec = make.describe(config.env, config.map)
         head = Head(config, spec, directory, address, incarnation)
         metrics = HeadMetrics(root.name, config.map)
-        routes = {"/sd": lambda: service_discovery(targets(head, exporter)), "/status": head.report}
-        exporter = Exporter(metrics.registry, port=metrics_port, routes=routes)
+        exporter = Exporter(
+            metrics.registry,
+            port=metrics_port,
+            routes={"/sd": lambda: service_discovery(targets(head)), "/status": head.report},
+        )
+        head.metrics_address = exporter.address
         logger.info("metrics address=%s", exporter.address)
         _serve(head, Display(metrics))
         head.close()
@@ -53,10 +57,10 @@ def _serve(head: Head, display: "Display") -> None:
             display.show(head.report())
 
 
-def targets(head: Head, exporter: Exporter) -> list[Target]:
+def targets(head: Head) -> list[Target]:
     """Every process of the run that Prometheus can scrape, the head included."""
     run_id = head.directory.root.name
-    found = [Target(exporter.address, "head", "head-0", run_id)]
+    found = [Target(head.metrics_address, "head", "head-0", run_id)]
     for name, peer in list(head.peers.items()):
         found.append(Target(peer.hello.metrics_address, peer.hello.role, name, run_id))
     return found

@@ -1,4 +1,4 @@
-"""`python launch/local.py --actors 32` is `dm2 local --actors 32`: the same function, from any directory.
+"""`python launch/local.py --actors 32` is `dm2 local --actors 32`, from any directory.
 
 Kept empty at the top: spawned children run this file again.
 """

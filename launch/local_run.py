@@ -1,7 +1,7 @@
 """A run on this machine: head, learners and actors as children, watched until it ends.
 
-The launcher holds the lock on the run directory, starts and restarts the children, shows the head's reports
-and passes an interrupt on as an order to drain. Called by `launch.cli`.
+The launcher holds the lock on the run directory, starts and restarts the children, shows the head's
+reports and passes an interrupt on as an order to drain. Called by `launch.cli`.
 """
 
 import logging
@@ -25,11 +25,12 @@ import actors.main
 import learners.process
 from dm2_dist import demonstrations, run_directory
 from dm2_dist.comms import codec, messages
-from dm2_dist.comms.sockets import Dealer, Poller
+from dm2_dist.comms.sockets import Dealer
 from dm2_dist.config import RunConfig
 from dm2_dist.envs import make
 from dm2_dist.run_directory import RunDirectory
 from launch import head_main
+from launch.record import RunRecord
 from launch.supervisor import ChildSpec, Exit, Supervisor
 from monitoring.progress import ProgressView
 
@@ -40,7 +41,7 @@ METRICS_PORT = 9400
 """Where `monitoring/prometheus.yml` looks for the head."""
 
 
-class RunFailed(Exception):
+class RunFailedError(Exception):
     """The run could not go on; the message says why and where to look."""
 
 
@@ -49,13 +50,13 @@ class LocalOptions:
     """How, not what: nothing here changes the result of a run.
 
     actors: actor processes.
-    run_dir: None takes a new folder under `runs/`.
+    run_dir: folder of the run.
     metrics_port: None takes 9400, or a free port if that is taken; 0 a free port.
     plain: plain lines even on a terminal.
     """
 
     actors: int
-    run_dir: Path | None
+    run_dir: Path
     resume: bool
     metrics_port: int | None
     plain: bool
@@ -65,36 +66,47 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
     """Train; returns the exit code: 0 done, 130 interrupted after a clean drain.
 
     Raises:
-        RunFailed, RunDirectoryError, DemonstrationsError, UnknownMapError: one clear sentence each.
+        RunFailedError, RunDirectoryError, DemonstrationsError, UnknownMapError: one clear sentence
+            each.
     """
     spec = make.describe(config.env, config.map)
     if config.uses_demonstrations:
         sizes = (spec.num_agents, spec.observation_size, spec.num_actions)
         wanted = config.imitation.demonstration_episodes
         demonstrations.check(Path(config.demonstrations), config.map, sizes, wanted)
-    root = options.run_dir or run_directory.default_root(config)
-    directory, lock = run_directory.acquire(root.absolute(), config, resume=options.resume)
+    root = options.run_dir.absolute()
+    directory, lock = run_directory.acquire(root, config, resume=options.resume)
     metrics_port = _metrics_port(options.metrics_port)
     console = Console()
     with lock, _sockets_folder() as folder:
         _log_to(directory)
-        launcher = _Launcher(config, options, directory, folder, metrics_port)
+        launcher = _Launcher(options, directory, folder, metrics_port)
         with ProgressView(console, plain=options.plain) as view:
             view.event(f"run directory {directory.root}")
             view.event(f"metrics at http://127.0.0.1:{metrics_port}/metrics, targets at /sd")
-            launcher.start(spec.num_agents)
-            launcher.watch(view)
+            try:
+                launcher.run(view, spec.num_agents)
+            finally:
+                launcher.close()  # whatever happened, no child outlives the run
+        if not launcher.head_done:
+            record = RunRecord.open(directory, config)
+            record.restarts = launcher.restarts
+            record.write_summary(spec.num_agents)
     if launcher.failure:
-        raise RunFailed(launcher.failure)
+        raise RunFailedError(launcher.failure)
     return 130 if launcher.interrupted else 0
 
 
 class _Launcher:
-    """The children of one run, and the conversation with its head."""
+    """The children of one run, and the conversation with its head.
+
+    interrupted: somebody wants the run to end early.
+    failure: why the run cannot go on; empty while it can.
+    head_done: the head has written the summary and left.
+    """
 
     def __init__(
         self,
-        config: RunConfig,
         options: LocalOptions,
         directory: RunDirectory,
         folder: Path,
@@ -102,92 +114,105 @@ class _Launcher:
     ) -> None:
         self.interrupted = False
         self.failure = ""
+        self.head_done = False
         self._options, self._directory, self._folder = options, directory, folder
         self._metrics_port = metrics_port
         summary = directory.read_summary() or {}
         self._supervisor = Supervisor(summary.get("restarts", {}))
-        self._head = Dealer(f"ipc://{folder}/head", b"launcher")
-        self._poller = Poller()
-        self._poller.add(self._head)
-        self._report: dict[str, Any] | None = None
-        self._head_done = False
+        self._address = f"ipc://{folder}/head"
+        self._head = Dealer(self._address, b"launcher")
+        self._ending = False
 
-    def start(self, num_agents: int) -> None:
-        """Start head, learners and actors; the actors are forked from one warm process."""
-        head, root = f"ipc://{self._folder}/head", self._directory.root
-        _prepare_environment()
-        # The learners may use CUDA, which cannot be forked; the head is as light as spawning is slow.
-        forkserver = multiprocessing.get_context("forkserver")
-        forkserver.set_forkserver_preload(["actors.warm"])
-        spawn = multiprocessing.get_context("spawn")
-        arguments = {"address": head, "root": root, "metrics_port": self._metrics_port}
-        self._start("head-0", "head", spawn, head_main.run, arguments | {"name": "head-0"})
-        for index in range(self._options.actors):
-            name = f"actor-{index}"
-            arguments = {"name": name, "head": head, "root": root}
-            self._start(name, "actor", forkserver, actors.main.run, arguments)
-        from torch import multiprocessing as torch_multiprocessing
+    @property
+    def restarts(self) -> dict[str, int]:
+        """Restarts of this run so far, by role."""
+        return dict(self._supervisor.restarts)
 
-        for agent in range(num_agents):
-            listen = tuple(f"ipc://{self._folder}/{what}-{agent}" for what in ("t", "p"))
-            arguments = {"agent": agent, "head": head, "listen": listen, "root": root}
-            context = torch_multiprocessing.get_context("spawn")
-            self._start(f"learner-{agent}", "learner", context, learners.process.run, arguments)
-
-    def watch(self, view: ProgressView) -> None:
-        """Show and supervise until the head has ended, then see everybody off."""
-        deadline = float("inf")
-        asked_at = 0.0
+    def run(self, view: ProgressView, num_agents: int) -> None:
+        """Start everybody, then show and supervise until the head has ended."""
+        deadline, asked_at = float("inf"), 0.0
         with _interrupts() as presses:
-            while not self._head_done and time.monotonic() < deadline:
+            self._start_children(num_agents)
+            while not self.head_done and time.monotonic() < deadline and presses.count < 2:
                 for ended in self._supervisor.wait(0.1):
-                    self._ended(ended)
-                if presses.count == 1 and not self.interrupted:
+                    self._ended(ended, view)
+                if presses.count and not self.interrupted:
                     self.interrupted = True
-                    deadline = time.monotonic() + _DRAIN_SECONDS
                     view.event("interrupted: draining; once more to stop at once")
-                    self._command("drain", "interrupted")
-                if presses.count > 1:
-                    self.failure = "stopped at once; continue with --resume"
-                    break
+                if (self.interrupted or self.failure) and deadline == float("inf"):
+                    deadline, asked_at = time.monotonic() + _DRAIN_SECONDS, 0.0
                 if time.monotonic() - asked_at >= _POLL_SECONDS:
                     asked_at = time.monotonic()
-                    self._command("fail" if self.failure else "status", self.failure)
+                    self._command()
                 self._hear(view)
+
+    def close(self) -> None:
+        """See every child off."""
         self._supervisor.stop(patience=5.0)
         self._head.close()
 
-    def _start(self, *child: Any) -> None:
-        self._supervisor.start(ChildSpec(*child))
+    def _start_children(self, num_agents: int) -> None:
+        """Start head, actors and learners; the actors are forked from one warm process."""
+        _prepare_environment()
+        root = self._directory.root
+        spawn = multiprocessing.get_context("spawn")
+        arguments: dict[str, Any] = {"name": "head-0", "address": self._address, "root": root}
+        arguments["metrics_port"] = self._metrics_port
+        self._supervisor.start(ChildSpec("head-0", "head", spawn, head_main.run, arguments))
+        forkserver = multiprocessing.get_context("forkserver")
+        forkserver.set_forkserver_preload(["actors.warm"])
+        for index in range(self._options.actors):
+            name = f"actor-{index}"
+            arguments = {"name": name, "head": self._address, "root": root}
+            spec = ChildSpec(name, "actor", forkserver, actors.main.run, arguments)
+            self._supervisor.start(spec)
+        # Learners may use CUDA, which does not survive a fork. Imported late: it takes a second.
+        from torch import multiprocessing as torch_multiprocessing
 
-    def _ended(self, ended: Exit) -> None:
+        context = torch_multiprocessing.get_context("spawn")
+        for agent in range(num_agents):
+            listen = tuple(f"ipc://{self._folder}/{what}-{agent}" for what in ("t", "p"))
+            arguments = {"agent": agent, "head": self._address, "listen": listen, "root": root}
+            name, target = f"learner-{agent}", learners.process.run
+            self._supervisor.start(ChildSpec(name, "learner", context, target, arguments))
+
+    def _ended(self, ended: Exit, view: ProgressView) -> None:
         if ended.role == "head" and ended.exit_code == 0:
-            self._head_done = True
+            self.head_done = True
             return
         self._head.send(
             messages.Exited(
                 name=ended.name, incarnation=ended.incarnation, exit_code=ended.exit_code
             )
         )
-        if ended.gave_up:
-            log = self._directory.logs / f"{ended.name}.log"
-            self.failure = f"{ended.name} keeps failing ({_last_error(log)}); see {log}"
-            if ended.role == "head":
-                self._head_done = True
+        if not ended.gave_up:
+            return
+        log = self._directory.logs / f"{ended.name}.log"
+        reason = f"{ended.name} keeps failing ({_last_error(log)}); see {log}"
+        if ended.role == "actor" and self._supervisor.alive("actor"):
+            view.event(f"{reason}; going on without it")
+        else:
+            self.failure = reason
 
-    def _command(self, name: str, detail: str) -> None:
-        self._head.send(
-            messages.Command(name=name, restarts=dict(self._supervisor.restarts), detail=detail)
-        )
+    def _command(self) -> None:
+        """Ask for the status, and say what the head must do; said again until it has happened."""
+        name, detail = "status", ""
+        if self.failure:
+            name, detail = "fail", self.failure
+        elif self.interrupted:
+            name, detail = "drain", "interrupted"
+        if self._ending and not self._supervisor.alive("actor") + self._supervisor.alive("learner"):
+            name = "close"
+        self._head.send(messages.Command(name=name, restarts=self.restarts, detail=detail))
 
     def _hear(self, view: ProgressView) -> None:
         while (frames := self._head.recv()) is not None:
             message = codec.unpack(frames.header, messages.CONTROL_KINDS)
             if isinstance(message, messages.Status):
-                self._report = message.report
                 view.update(message.report)
                 if message.report["phase"] != "run":
-                    self._supervisor.end_expected()
+                    self._ending = True
+                    self._supervisor.end_expected("actor", "learner")
 
 
 @dataclass(slots=True)
@@ -222,7 +247,7 @@ def _sockets_folder() -> Iterator[Path]:
 
 
 def _metrics_port(wanted: int | None) -> int:
-    """The port to give the head; the default one gives way to a free one, an explicit one does not."""
+    """The port for the head; the default gives way to a free one, an explicit one does not."""
     for port in (METRICS_PORT if wanted is None else wanted, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -231,12 +256,12 @@ def _metrics_port(wanted: int | None) -> int:
             except OSError as error:
                 if wanted is None:
                     continue
-                raise RunFailed(
+                raise RunFailedError(
                     f"--metrics-port {port} cannot be used ({error.strerror}); "
                     "choose another, or 0 for any free one"
                 ) from error
             return int(probe.getsockname()[1])
-    raise RunFailed("no free port for the metrics on 127.0.0.1")
+    raise RunFailedError("no free port for the metrics on 127.0.0.1")
 
 
 def _prepare_environment() -> None:

@@ -1,8 +1,8 @@
 """The run record: what the run came to, in files that people and programs read.
 
-Owned by the head. `evaluations.jsonl` and `metrics.jsonl` grow while the run goes on; `summary.json` is
-written at every end. The books are closed from what is on disk: the actors' counter files and the learners'
-newest commits.
+Owned by the head. `evaluations.jsonl` and `metrics.jsonl` grow while the run goes on;
+`summary.json` is written at every end. The books are closed from what is on disk: the actors'
+counter files and the learners' newest commits.
 """
 
 import json
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dm2_dist import checkpoint
+from dm2_dist.checkpoint import Commit
 from dm2_dist.comms import counter_file, ledger, messages
 from dm2_dist.config import RunConfig
 from dm2_dist.run_directory import RunDirectory, append_line, read_lines, write_atomically
@@ -41,15 +42,22 @@ class RunRecord:
 
     @classmethod
     def open(cls, directory: RunDirectory, config: RunConfig) -> "RunRecord":
-        """Take up the record of the run in this directory, or begin it."""
-        summary = directory.read_summary() or {}
-        return cls(
+        """Take up the record of the run in this directory, or begin it.
+
+        There is no summary of a session that was killed; its last line tells how long it lasted.
+        """
+        evaluations, metrics = read_lines(directory.evaluations), read_lines(directory.metrics)
+        timed = [directory.read_summary() or {}, *evaluations, *metrics]
+        record = cls(
             directory=directory,
             config=config,
-            wall_before=float(summary.get("wall_seconds", 0.0)),
+            wall_before=max(float(line.get("wall_seconds", 0.0)) for line in timed),
             started=time.monotonic(),
-            evaluations=read_lines(directory.evaluations),
+            evaluations=evaluations,
         )
+        for line in metrics:
+            record._versions_seen[line["agent"]] = line["version"]
+        return record
 
     @property
     def evaluated_versions(self) -> set[int]:
@@ -64,7 +72,7 @@ class RunRecord:
     def note_result(
         self, version: int, index: int, result: messages.Result, env_steps: int
     ) -> dict[str, Any] | None:
-        """Take in one evaluate ticket; the line of its evaluation once all its tickets are there."""
+        """Take in one evaluate ticket; returns the evaluation's line once all tickets are there."""
         results = self._results.setdefault(version, {})
         results[index] = result
         if sum(len(part.won) for part in results.values()) < self.config.evaluation.episodes:
@@ -114,21 +122,25 @@ class RunRecord:
                 total[phase] = total.get(phase, 0.0) + seconds
         return total
 
-    def write_summary(
-        self, *, finished: bool, env_steps: int, iterations: int, num_agents: int
-    ) -> dict[str, Any]:
-        """Close the books and write `summary.json`."""
-        totals = close_books(self.directory, num_agents)
+    def write_summary(self, num_agents: int) -> dict[str, Any]:
+        """Close the books and write `summary.json`, from what is on disk."""
+        commits = newest_commits(self.directory, num_agents)
+        totals = close_books(self.directory, commits)
         wall = self.wall_seconds
         win_rates = [float(line["win_rate"]) for line in self.evaluations]
+        facts = [commit.facts for commit in commits.values()]
+        behind = min(facts, key=lambda known: int(known["version"]), default=None)
+        version = int(behind["version"]) if behind and len(commits) == num_agents else 0
+        env_steps = int(behind["env_steps"]) if behind and version else 0
         summary = {
-            "finished": finished,
+            "finished": env_steps >= self.config.max_env_steps
+            and version in self.evaluated_versions,
             "env_steps": env_steps,
-            "iterations": iterations,
+            "iterations": version,
             "wall_seconds": round(wall, 3),
             "env_steps_per_second": round(env_steps / wall, 1),
-            "win_rate": win_rates[-1] if win_rates else 0.0,
-            "win_rate_best": max(win_rates, default=0.0),
+            "win_rate": win_rates[-1] if win_rates else None,
+            "win_rate_best": max(win_rates, default=None),
             "ledger": {
                 "produced": totals.produced,
                 "trained": totals.trained,
@@ -138,7 +150,10 @@ class RunRecord:
             },
             "restarts": {"actor": 0, "learner": 0} | self.restarts,
             "time_share": {role: shares(self.phases(role)) for role in ("actor", "learner")},
-            "parameters_sha256": newest_hashes(self.directory, num_agents),
+            "parameters_sha256": {
+                f"agent_{agent}": str(commit.facts["parameters_sha256"])
+                for agent, commit in commits.items()
+            },
         }
         write_atomically(self.directory.summary, json.dumps(summary, indent=2).encode())
         return summary
@@ -150,9 +165,9 @@ def shares(phases: Mapping[str, float]) -> dict[str, float]:
     return {phase: round(seconds / total, 3) for phase, seconds in phases.items()} if total else {}
 
 
-def newest_commits(directory: RunDirectory, num_agents: int) -> dict[int, dict[str, Any]]:
-    """Facts of each agent's newest commit; agents without one are left out."""
-    facts = {}
+def newest_commits(directory: RunDirectory, num_agents: int) -> dict[int, Commit]:
+    """Each agent's newest commit; agents without one are left out."""
+    commits = {}
     for agent in range(num_agents):
         try:
             commit = checkpoint.load_newest(directory.checkpoints(agent))
@@ -160,23 +175,21 @@ def newest_commits(directory: RunDirectory, num_agents: int) -> dict[int, dict[s
             _LOG.error("books_incomplete agent=%s reason=%s", agent, error)
             continue
         if commit is not None:
-            facts[agent] = commit.facts
-    return facts
+            commits[agent] = commit
+    return commits
 
 
-def newest_hashes(directory: RunDirectory, num_agents: int) -> dict[str, str]:
-    """`parameters_sha256` of the summary, from the newest commits."""
-    commits = newest_commits(directory, num_agents)
-    return {f"agent_{agent}": str(facts["parameters_sha256"]) for agent, facts in commits.items()}
-
-
-def close_books(directory: RunDirectory, num_agents: int) -> ledger.Totals:
-    """Compare what the actors' files say was produced with what the learners' commits account for."""
-    commits = newest_commits(directory, num_agents)
-    books = {
-        agent: ledger.LearnerBook.from_json(facts["books"]) for agent, facts in commits.items()
-    }
+def close_books(directory: RunDirectory, commits: Mapping[int, Commit]) -> ledger.Totals:
+    """Compare what the actors' files say was produced with what the commits account for."""
+    books = {agent: _book_of(commit) for agent, commit in commits.items()}
     return ledger.close(actor_counters(directory), books)
+
+
+def _book_of(commit: Commit) -> ledger.LearnerBook:
+    book = ledger.LearnerBook.from_json(commit.facts["books"])
+    if commit.skipped:
+        book.note_rollback()
+    return book
 
 
 def actor_counters(directory: RunDirectory) -> Iterator[ledger.Counters]:

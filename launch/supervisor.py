@@ -73,7 +73,7 @@ class Supervisor:
     def __init__(self, restarts: Mapping[str, int]) -> None:
         self.restarts: dict[str, int] = dict(restarts)
         self._children: dict[str, _Child] = {}
-        self._ending = False
+        self._ending: set[str] = set()
 
     def start(self, spec: ChildSpec) -> None:
         """Start a child."""
@@ -81,14 +81,15 @@ class Supervisor:
         self._children[spec.name] = child
         self._launch(child)
 
-    def end_expected(self) -> None:
-        """From now on children may exit; none is restarted."""
-        self._ending = True
+    def end_expected(self, *roles: str) -> None:
+        """From now on children of these roles may exit; none of them is restarted."""
+        self._ending |= set(roles)
         for child in self._children.values():
-            child.restart_at = None
+            if child.spec.role in self._ending:
+                child.restart_at = None
 
     def wait(self, timeout: float) -> list[Exit]:
-        """Sleep until a child ends or `timeout` seconds pass; restart what is due; report the ends."""
+        """Sleep until a child ends, at most `timeout` seconds; restart what is due; report ends."""
         running = {c.process.sentinel: c for c in self._children.values() if c.process is not None}
         ready = multiprocessing.connection.wait(list(running), timeout)
         exits = [self._ended(running[sentinel]) for sentinel in ready if isinstance(sentinel, int)]
@@ -100,11 +101,12 @@ class Supervisor:
         return exits
 
     def alive(self, role: str | None = None) -> int:
-        """Children of a role (or all) that are running."""
+        """Children of a role (or all) that are running or about to be restarted."""
         return sum(
             1
             for child in self._children.values()
-            if child.process is not None and role in (None, child.spec.role)
+            if role in (None, child.spec.role)
+            and (child.process is not None or child.restart_at is not None)
         )
 
     def pids(self) -> dict[str, int]:
@@ -117,7 +119,7 @@ class Supervisor:
 
     def stop(self, patience: float) -> None:
         """End what still runs: SIGTERM, then SIGKILL after `patience` seconds."""
-        self.end_expected()
+        self.end_expected(*(child.spec.role for child in self._children.values()))
         for pid in self.pids().values():
             _signal(pid, signal.SIGTERM)
         deadline = time.monotonic() + patience
@@ -136,7 +138,12 @@ class Supervisor:
             kwargs={**child.spec.arguments, "incarnation": child.incarnation},
             daemon=False,
         )
-        process.start()
+        # A child that starts must not die of a Ctrl-C that the launcher turns into a drain.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            process.start()
+        finally:
+            signal.signal(signal.SIGINT, handler)
         child.process = process
         _LOG.info("started name=%s pid=%s", child.spec.name, process.pid)
 
@@ -148,7 +155,7 @@ class Supervisor:
         process.close()
         child.process = None
         restarting, gave_up = False, False
-        if not self._ending and code != 0:
+        if child.spec.role not in self._ending and code != 0:
             gave_up = self._too_often(child)
             restarting = not gave_up
         if restarting:

@@ -1,1 +1,1 @@
-"""The process that learns: collects one agent's trajectories, updates its networks, commits, publishes."""
+"""The process that learns: one agent's trajectories in, updates, commits, versions out."""

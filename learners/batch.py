@@ -4,14 +4,16 @@ All index arithmetic happens here, once, on the host; the epochs only read tenso
 Fed by `learners.intake` with a `Slice`; feeds `learners.independent`.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from dm2_dist import networks, trajectory
-from dm2_dist.functional import episodes, gae
+from dm2_dist.functional import episodes, gae, ppo
 
 
 class Unroll(NamedTuple):
@@ -48,6 +50,33 @@ class Unroll(NamedTuple):
             action_row=self.action_row.index_select(1, chosen),
             preceding=self.preceding[chosen],
         )
+
+
+_Aim = TypeVar("_Aim", ppo.PolicyTargets, ppo.ValueTargets)
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Generic[_Aim]):
+    """What the epochs of one network need.
+
+    unroll: rows in C chunks of L rows.
+    core_state: float32 [C, H] entering each chunk.
+    targets: float32 [L, C] each.
+    """
+
+    unroll: Unroll
+    core_state: torch.Tensor
+    targets: _Aim
+
+    def minibatches(self, number: int, generator: torch.Generator) -> Iterator["Task[_Aim]"]:
+        """Deal the chunks to minibatches at random; a single one keeps their order."""
+        if number == 1:
+            yield self
+            return
+        order = torch.randperm(self.core_state.shape[0], generator=generator)
+        for chosen in order.to(self.core_state.device).chunk(number):
+            aims = type(self.targets)(*(aim.index_select(1, chosen) for aim in self.targets))
+            yield Task(self.unroll.chunks(chosen), self.core_state[chosen], aims)
 
 
 class Batch(NamedTuple):

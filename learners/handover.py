@@ -1,4 +1,4 @@
-"""Between a learner's two threads: whole iterations go to the trainer, in order, at most a few ahead.
+"""Between a learner's two threads: whole iterations go to the trainer, in order.
 
 The socket thread (`learners.intake`) puts; the trainer (`learners.loop`) takes.
 """
@@ -19,7 +19,7 @@ class Batch:
 
 
 class Handover:
-    """A bounded queue of iterations that can be closed; the batch in training is known to both sides."""
+    """A queue of iterations that can be closed; both sides know what is in training."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -28,7 +28,7 @@ class Handover:
         self._closed = False
 
     def put(self, batch: Batch) -> None:
-        """Offer the next iteration. The schedule opens at most lag + 1 iterations, which bounds the queue."""
+        """Offer the next iteration; the schedule opens at most lag + 1, which bounds the queue."""
         with self._condition:
             self._batches.append(batch)
             self._condition.notify()

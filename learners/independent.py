@@ -6,8 +6,9 @@ update is a deterministic function of (state, batch, iteration): no random state
 """
 
 import hashlib
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,28 +22,16 @@ from learners import batch as batches
 from learners.imitation import Imitation
 from learners.optimiser import Optimiser
 
-_PPO_METRICS = (
-    "policy_loss",
-    "entropy",
-    "approx_kl",
-    "clip_fraction",
-    "policy_gradient_norm",
-    "value_loss",
-    "critic_gradient_norm",
-)
-
 
 class NonFiniteError(ArithmeticError):
     """A loss or a gradient is infinite or not a number; the message says whose, when and which."""
 
 
-class _Targets(NamedTuple):
-    """What the epochs aim at: chunked policy and value targets, entering core states, metrics."""
+class _Tasks(NamedTuple):
+    """One iteration of PPO, with the metrics of its preparation, float32 [] each."""
 
-    policy: ppo.PolicyTargets
-    policy_core_state: torch.Tensor
-    value: ppo.ValueTargets
-    critic_core_state: torch.Tensor
+    policy: batches.Task[ppo.PolicyTargets]
+    critic: batches.Task[ppo.ValueTargets]
     metrics: dict[str, torch.Tensor]
 
 
@@ -107,10 +96,10 @@ class IndependentLearner:
         clock.append(time.monotonic())
         reward, metrics = self._imitate(batch, slice_, iteration)
         clock.append(time.monotonic())
-        targets = self._targets(batch, reward)
+        tasks = self._tasks(batch, reward)
         clock.append(time.monotonic())
-        metrics |= targets.metrics | self._epochs(batch, targets, iteration)
-        values = self._read(metrics, iteration)
+        metrics |= tasks.metrics | self._epochs(batch, tasks, iteration)
+        values = _read(metrics, self._agent, iteration)
         clock.append(time.monotonic())
         prepare, imitate, estimate, epochs = np.diff(clock).tolist()
         return values | {
@@ -136,22 +125,11 @@ class IndependentLearner:
         Raises:
             ValueError: the names are not those of this learner.
         """
-        tensors = self._tensors()
-        if set(state) != set(tensors):
-            different = sorted(set(state) ^ set(tensors))
-            raise ValueError(f"agent {self._agent}: the state does not fit, see {different[0]}")
-        with torch.no_grad():
-            for name, tensor in tensors.items():
-                tensor.copy_(state[name])
+        _copy_into(self._tensors(), state, self._agent)
 
     def parameters_sha256(self) -> str:
         """Hash of policy, critic and discriminator tensors: equal means equal bit for bit."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self._parameters().items()):
-            array = tensor.detach().cpu().contiguous().numpy()
-            digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-            digest.update(array.tobytes())
-        return digest.hexdigest()
+        return _sha256(self._parameters())
 
     def _imitate(
         self, batch: batches.Batch, slice_: trajectory.Slice, iteration: int
@@ -166,13 +144,13 @@ class IndependentLearner:
         return gail.mixed_reward(batch.reward, logit, batch.alive, coefficient), metrics
 
     @torch.no_grad()
-    def _targets(self, batch: batches.Batch, reward: torch.Tensor) -> _Targets:
+    def _tasks(self, batch: batches.Batch, reward: torch.Tensor) -> _Tasks:
         """Values, proximal log-probabilities, advantages and returns, once per iteration."""
         config, row = self._config.ppo, batch.rows.observation_row
         logits, policy_core = self.policy.walk(batch.inputs, batch.order)
         proximal = categorical.evaluate(logits[row], batch.unavailable, batch.action).taken
-        normalised_value, critic_core = self.critic.walk(batch.inputs, batch.order)
-        normalised_value = normalised_value.squeeze(-1)
+        outputs, critic_core = self.critic.walk(batch.inputs, batch.order)
+        normalised_value = outputs.squeeze(-1)
         value = value_norm.denormalise(self._statistics, normalised_value)
         advantage = gae.advantages(
             reward, value, batch.terminated, batch.rows, config.discount, config.gae_lambda
@@ -182,12 +160,17 @@ class IndependentLearner:
         ratio = ppo.behaviour_ratio(proximal, batch.behaviour_log_prob, config.max_behaviour_ratio)
         advantage = ppo.normalise_advantage(advantage, batch.alive)
         target = value_norm.normalise(self._statistics, returns)
-        acted, valued = batch.policy.action_row, batch.critic.action_row
-        return _Targets(
-            ppo.PolicyTargets(proximal[acted], ratio[acted], advantage[acted], batch.policy.weight),
-            batch.policy.entering(policy_core),
-            ppo.ValueTargets(normalised_value[row][valued], target[valued], batch.critic.weight),
-            batch.critic.entering(critic_core),
+        policy, critic = batch.policy, batch.critic
+        acted, valued = policy.action_row, critic.action_row
+        policy_targets = ppo.PolicyTargets(
+            proximal[acted], ratio[acted], advantage[acted], policy.weight
+        )
+        value_targets = ppo.ValueTargets(
+            normalised_value[row][valued], target[valued], critic.weight
+        )
+        return _Tasks(
+            batches.Task(policy, policy.entering(policy_core), policy_targets),
+            batches.Task(critic, critic.entering(critic_core), value_targets),
             {
                 "explained_variance": ppo.explained_variance(value[row], returns),
                 "log_prob_mismatch": (proximal - batch.behaviour_log_prob).abs().max(),
@@ -196,63 +179,44 @@ class IndependentLearner:
         )
 
     def _epochs(
-        self, batch: batches.Batch, targets: _Targets, iteration: int
+        self, batch: batches.Batch, tasks: _Tasks, iteration: int
     ) -> dict[str, torch.Tensor]:
         """All gradient steps of PPO; metrics are means over them."""
-        config = self._config.ppo
-        generator = torch.Generator().manual_seed(
-            seeding.derive(self._config.seed, "minibatches", self._agent, iteration) >> 1
-        )
+        number = self._config.ppo.minibatches
+        seed = seeding.derive(self._config.seed, "minibatches", self._agent, iteration)
+        generator = torch.Generator().manual_seed(seed >> 1)
         steps = []
-        for _ in range(config.epochs):
-            acted = _deal(batch.policy.preceding.shape[0], config.minibatches, generator)
-            valued = _deal(batch.critic.preceding.shape[0], config.minibatches, generator)
-            for policy_chunks, critic_chunks in zip(acted, valued, strict=True):
-                policy = self._policy_step(batch, targets, policy_chunks)
-                steps.append(policy + self._critic_step(batch, targets, critic_chunks))
-        means = torch.stack([torch.stack(step) for step in steps]).mean(0)
-        return dict(zip(_PPO_METRICS, means.unbind(0), strict=True))
+        for _ in range(self._config.ppo.epochs):
+            for acting in tasks.policy.minibatches(number, generator):
+                steps.append(self._policy_step(batch, acting))
+            for valuing in tasks.critic.minibatches(number, generator):
+                steps.append(self._critic_step(valuing))
+        return _means(steps)
 
     def _policy_step(
-        self, batch: batches.Batch, targets: _Targets, chosen: torch.Tensor | None
-    ) -> list[torch.Tensor]:
-        config, unroll = self._config.ppo, batch.policy
-        aims, core_state = targets.policy, targets.policy_core_state
-        if chosen is not None:
-            chosen = chosen.to(self._device)
-            unroll, core_state = unroll.chunks(chosen), core_state[chosen]
-            aims = ppo.PolicyTargets(*(tensor.index_select(1, chosen) for tensor in aims))
+        self, batch: batches.Batch, task: batches.Task[ppo.PolicyTargets]
+    ) -> dict[str, torch.Tensor]:
+        config, unroll = self._config.ppo, task.unroll
         row = unroll.action_row
-        logits = self.policy.unroll(unroll.inputs, unroll.keep, core_state)
+        logits = self.policy.unroll(unroll.inputs, unroll.keep, task.core_state)
         taken, entropy = categorical.evaluate(logits, batch.unavailable[row], batch.action[row])
-        loss = ppo.policy_loss(taken, entropy, aims, config.clip, config.entropy_coefficient)
-        norm = self._policy_optimiser.minimise(loss.total)
-        return [loss.surrogate, loss.entropy, loss.approx_kl, loss.clip_fraction, norm]
+        loss = ppo.policy_loss(
+            taken, entropy, task.targets, config.clip, config.entropy_coefficient
+        )
+        return {
+            "policy_loss": loss.surrogate,
+            "entropy": loss.entropy,
+            "approx_kl": loss.approx_kl,
+            "clip_fraction": loss.clip_fraction,
+            "policy_gradient_norm": self._policy_optimiser.minimise(loss.total),
+        }
 
-    def _critic_step(
-        self, batch: batches.Batch, targets: _Targets, chosen: torch.Tensor | None
-    ) -> list[torch.Tensor]:
-        config, unroll = self._config.ppo, batch.critic
-        aims, core_state = targets.value, targets.critic_core_state
-        if chosen is not None:
-            chosen = chosen.to(self._device)
-            unroll, core_state = unroll.chunks(chosen), core_state[chosen]
-            aims = ppo.ValueTargets(*(tensor.index_select(1, chosen) for tensor in aims))
-        value = self.critic.unroll(unroll.inputs, unroll.keep, core_state).squeeze(-1)
-        loss = ppo.value_loss(value, aims, config.clip, config.huber_delta)
+    def _critic_step(self, task: batches.Task[ppo.ValueTargets]) -> dict[str, torch.Tensor]:
+        config, unroll = self._config.ppo, task.unroll
+        value = self.critic.unroll(unroll.inputs, unroll.keep, task.core_state).squeeze(-1)
+        loss = ppo.value_loss(value, task.targets, config.clip, config.huber_delta)
         norm = self._critic_optimiser.minimise(config.value_coefficient * loss)
-        return [loss.detach(), norm]
-
-    def _read(self, metrics: dict[str, torch.Tensor], iteration: int) -> dict[str, float]:
-        """Bring all metrics to the host at once and check them."""
-        stacked = torch.stack([metric.to(torch.float32) for metric in metrics.values()])
-        values: dict[str, float] = dict(zip(metrics, stacked.tolist(), strict=True))
-        for name, value in values.items():
-            if not np.isfinite(value):
-                raise NonFiniteError(
-                    f"agent {self._agent}, iteration {iteration}: {name} is {value}"
-                )
-        return values
+        return {"value_loss": loss.detach(), "critic_gradient_norm": norm}
 
     def _parameters(self) -> dict[str, torch.Tensor]:
         """Tensors of the networks by name."""
@@ -273,13 +237,42 @@ class IndependentLearner:
         return self._parameters() | _flat(optimisers) | _flat(statistics)
 
 
-def _deal(
-    num_chunks: int, minibatches: int, generator: torch.Generator
-) -> list[torch.Tensor | None]:
-    """Chunks of each minibatch, int64 [M]; None stands for all of them in their order."""
-    if minibatches == 1:
-        return [None]
-    return list(torch.randperm(num_chunks, generator=generator).chunk(minibatches))
+def _means(steps: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Mean of each metric over the steps that report it."""
+    names = {name: None for step in steps for name in step}
+    return {name: torch.stack([s[name] for s in steps if name in s]).mean() for name in names}
+
+
+def _read(metrics: Mapping[str, torch.Tensor], agent: int, iteration: int) -> dict[str, float]:
+    """Bring all metrics to the host at once and check them."""
+    stacked = torch.stack([metric.to(torch.float32) for metric in metrics.values()])
+    values: dict[str, float] = dict(zip(metrics, stacked.tolist(), strict=True))
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise NonFiniteError(f"agent {agent}, iteration {iteration}: {name} is {value}")
+    return values
+
+
+def _copy_into(
+    tensors: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], agent: int
+) -> None:
+    """Overwrite `tensors` with `state`, which must have the same names."""
+    different = sorted(set(state) ^ set(tensors))
+    if different:
+        raise ValueError(f"agent {agent}: the state does not fit, see {different[0]}")
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            tensor.copy_(state[name])
+
+
+def _sha256(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Hash names, types, shapes and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        array = tensor.detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _flat(named: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
 """A learner's socket thread: takes trajectories in, accounts for them, commits, settles, publishes.
 
-It owns the sockets and the journal; the trainer only sees whole iterations (`learners.handover`) and answers
-each with a `Trained`. Fed by `actors.session`; feeds `learners.loop`.
+It owns the sockets and the journal; the trainer only sees whole iterations (`learners.handover`)
+and answers each with a `Trained`. Fed by `actors.session`; feeds `learners.loop`.
 """
 
 import logging
@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dm2_dist import ticket as tickets
 from dm2_dist import trajectory
 from dm2_dist.comms import codec, messages
+from dm2_dist.comms.codec import Buffer
 from dm2_dist.comms.control import HeadLink
 from dm2_dist.comms.inspection import Expectation, check_header
 from dm2_dist.comms.ledger import Settlement, Verdict
 from dm2_dist.comms.mailbox import Mailbox
 from dm2_dist.comms.refusal import Reason, Refused
-from dm2_dist.comms.sockets import Buffer, PeerFrames, Poller, Publisher, Router
+from dm2_dist.comms.sockets import PeerFrames, Poller, Publisher, Router
 from dm2_dist.config import RunConfig
 from dm2_dist.envs.interface import EnvironmentSpec
 from dm2_dist.trajectory import Slice
@@ -75,7 +76,7 @@ class Intake(threading.Thread):
         return self._router.address, self._publisher.address
 
     def run(self) -> None:
-        """Serve until the head says stop; a failure closes the handover so that the trainer ends too."""
+        """Serve until the head says stop; a failure closes the handover and so ends the trainer."""
         try:
             while self._head.phase != "stop":
                 self._poller.wait(_EAGER_SECONDS if self._changed else _BEAT_SECONDS / 2)

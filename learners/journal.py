@@ -1,8 +1,8 @@
 """A learner's durable state: books, parameter versions and commits move together or not at all.
 
-"Trained" becomes true in one atomic step: the commit on disk holds the networks, the books that say so and
-the counters. Only then are trajectories settled and the version published.
-Owned by `learners.intake`.
+"Trained" becomes true in one atomic step: the commit on disk holds the networks, the books that say
+so and the counters. Only then are trajectories settled and the version published. Owned by
+`learners.intake`.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""The training loop: take an iteration, update, hand the outcome over. The whole of a learner in one function."""
+"""The training loop: take an iteration, update, hand the outcome over."""
 
 import time
 

@@ -22,7 +22,7 @@ from monitoring.exporter import Exporter
 from monitoring.metrics import LearnerMetrics
 
 _EXTRA_VERSIONS = 2
-"""Versions retained beyond what restarted peers can ask for, so that a damaged commit can be repaired."""
+"""Versions kept beyond what restarted peers ask for, so that a damaged commit can be repaired."""
 
 
 def run(agent: int, head: str, listen: tuple[str, str], root: Path, incarnation: int) -> None:

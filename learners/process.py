@@ -1,4 +1,4 @@
-"""The learner's entry point, importable without torch: the launcher names it, only the child runs it."""
+"""The learner's entry point, importable without torch: only the child needs that."""
 
 from pathlib import Path
 

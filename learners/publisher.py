@@ -1,7 +1,7 @@
 """A learner's parameter versions: published once, named again each second, given out on request.
 
-Parameters are state, not a stream: whoever missed a publication sees the version in the beacon and asks for it.
-Fed by `learners.intake`, which owns the sockets; the bytes go to `actors.session`.
+Parameters are state, not a stream: whoever missed a publication sees the version in the beacon and
+asks for it. Fed by `learners.intake`, which owns the sockets; the bytes go to `actors.session`.
 """
 
 from collections import OrderedDict

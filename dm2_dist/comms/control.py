@@ -1,7 +1,7 @@
 """A role's line to the head: introduce yourself, stay known, notice a new head.
 
-Shared by actors and learners. The owner calls `poll` often; HELLO is repeated until the head answers, and said
-again when an answer shows that the head has been restarted.
+Shared by actors and learners. The owner calls `poll` often; HELLO is repeated until the head
+answers, and said again when an answer shows that the head has been restarted.
 """
 
 import logging
@@ -85,7 +85,9 @@ class HeadLink:
 
     def _note_orders(self, orders: messages.Orders) -> None:
         if self.welcome is not None and orders.head_incarnation != self.welcome.head_incarnation:
-            _LOG.warning("head_restarted incarnation=%s; saying hello again", orders.head_incarnation)
+            _LOG.warning(
+                "head_restarted incarnation=%s; saying hello again", orders.head_incarnation
+            )
             self.welcome = None
         self.phase = orders.phase
         self.keep_from = orders.keep_from

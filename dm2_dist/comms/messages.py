@@ -2,11 +2,13 @@
 
 Three conversations:
   control      actor, learner, launcher  <->  head       HELLO, BEAT, WANT, RESULT, BYE, ...
-  trajectories actor                     <->  learner k  OPEN, TRAJECTORY, GET  <->  CREDIT, SETTLE, REJECT, PARAMETERS
-  parameters   learner k                  ->  actors     PARAMETERS, BEACON (published; dropped ones are repaired by GET)
+  trajectories actor                     <->  learner k  OPEN, TRAJECTORY, GET  <->  CREDIT, SETTLE,
+  REJECT, PARAMETERS parameters   learner k                  ->  actors     PARAMETERS, BEACON
+  (published; dropped ones are repaired by GET)
 
-Frame 1 is a msgpack header of at most 4 KiB (256 KiB on control), frame 2 one optional body of raw bytes.
-CREDIT says "it is off the wire, send more"; SETTLE says "the checkpoint that contains its effect is on disk".
+Frame 1 is a msgpack header of at most 4 KiB (256 KiB on control), frame 2 one optional body of raw
+bytes. CREDIT says "it is off the wire, send more"; SETTLE says "the checkpoint that contains its
+effect is on disk".
 """
 
 from typing import Annotated, Any, ClassVar
@@ -146,8 +148,10 @@ class Exited(Message, frozen=True, kw_only=True):
 
 
 class Command(Message, frozen=True, kw_only=True):
-    """The launcher asks for `status`, orders `drain`, or reports with `fail` that a role cannot be kept up.
+    """What the launcher says, each time answered with a STATUS.
 
+    name: `status`; `drain` the run; `fail`: a role cannot be kept up; `close`: everybody else has
+        gone.
     restarts: role -> restarts so far, as the supervisor counts them.
     detail: for `fail`, the reason; for `drain`, who asked.
     """
@@ -196,7 +200,8 @@ class Orders(Message, frozen=True, kw_only=True):
     """Answer to every beat: what the head wants of a role.
 
     keep_from: oldest parameter version that open tickets still need (learners).
-    phase: `run`; `drain`: play no more, account for what is in hand; `stop`: all actors are gone, leave.
+    phase: `run`; `drain`: play no more, account for what is in hand; `stop`: all actors are gone,
+        leave.
     head_incarnation: lets a role notice a new head and say HELLO again.
     """
 
@@ -265,9 +270,10 @@ class Get(Message, frozen=True, kw_only=True):
 
 
 class Credit(Message, frozen=True, kw_only=True):
-    """Permission to send `amount` more trajectories; answers OPEN and every message taken off the wire.
+    """Permission to send `amount` more; answers OPEN and every trajectory taken off the wire.
 
-    opens: it answers OPEN: `amount` is the whole window and replaces what was granted before, and whatever
+    opens: it answers OPEN: `amount` is the whole window and replaces what was granted before, and
+        whatever
         is unsettled must be sent again, because a connection that broke may have swallowed it.
     """
 
@@ -278,7 +284,7 @@ class Credit(Message, frozen=True, kw_only=True):
 
 
 class Settle(Message, frozen=True, kw_only=True):
-    """These sequences are accounted for on disk: (sequence, outcome); outcome is `trained` or a drop reason."""
+    """These are accounted for on disk: (sequence, outcome), `trained` or a reason."""
 
     kind: ClassVar[str] = "settle"
     learner_incarnation: Count

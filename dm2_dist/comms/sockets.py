@@ -126,12 +126,16 @@ class Dealer:
         without any other sign, also when the peer was not restarted: introduce yourself again.
         """
         self._note_connections()
-        connected, self._connected = self._connected, False
-        return connected
+        # The connection is announced a moment before it can be written to.
+        if not self._connected or not self._writable():
+            return False
+        self._connected = False
+        return True
 
     def send(self, message: Message, body: Buffer | None = None) -> bool:
         """Send; False if there is no connection or the peer does not read."""
-        return endpoint.transmit(self._socket, [codec.pack(message)], body)
+        # NOTE: a send alone may overlook, for about a millisecond, that the peer can be written to.
+        return self._writable() and endpoint.transmit(self._socket, [codec.pack(message)], body)
 
     def recv(self) -> Frames | None:
         """The next message, or None."""
@@ -148,6 +152,11 @@ class Dealer:
         self._socket.disable_monitor()
         self._monitor.close(linger=0)
         self._socket.close()
+
+    def _writable(self) -> bool:
+        events = self._socket.getsockopt(zmq.EVENTS)
+        assert isinstance(events, int)
+        return bool(events & zmq.POLLOUT)
 
     def _note_connections(self) -> None:
         while endpoint.receive(self._monitor) is not None:

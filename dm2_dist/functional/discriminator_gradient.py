@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from dm2_dist.functional import gail, gru
+from dm2_dist.functional import activation, gail
 
 # A slope of exactly zero has no direction; the penalty then contributes no gradient.
 _NORM_FLOOR = 1e-12
@@ -56,8 +56,8 @@ class Draw(NamedTuple):
 
 def logit(p: DiscriminatorParameters, observation: torch.Tensor) -> torch.Tensor:
     """f(x), float32 [n], of observations, float32 [n, O]."""
-    h1 = gru.tanh_(torch.addmm(p.bias_1, observation, p.weight_1.t()))
-    return _output(p, gru.tanh_(torch.addmm(p.bias_2, h1, p.weight_2.t())))
+    h1 = activation.tanh_(torch.addmm(p.bias_1, observation, p.weight_1.t()))
+    return _output(p, activation.tanh_(torch.addmm(p.bias_2, h1, p.weight_2.t())))
 
 
 @torch.no_grad()
@@ -75,12 +75,14 @@ def loss_and_gradient(
     before_1 = torch.addmm(p.bias_1, draw.observation, p.weight_1.t())
     mixed_1 = before_1[n : n + q] + draw.alpha * (before_1[:q] - before_1[n : n + q])
     penalty = _penalty(p, mixed_1, penalty_weight)
-    h1 = gru.tanh_(before_1)
-    h2 = gru.tanh_(torch.addmm(p.bias_2, h1, p.weight_2.t()))
+    h1 = activation.tanh_(before_1)
+    h2 = activation.tanh_(torch.addmm(p.bias_2, h1, p.weight_2.t()))
     logits = _output(p, h2)
     grad_logits = _logit_gradient(logits, n)
-    grad_2 = _tanh_backward_(grad_logits[:, None] * p.weight_3, h2)
-    grad_1 = _tanh_backward_(grad_2 @ p.weight_2, h1)
+    grad_2 = grad_logits[:, None] * p.weight_3
+    activation.tanh_backward(grad_2, h2, out=grad_2)
+    grad_1 = grad_2 @ p.weight_2
+    activation.tanh_backward(grad_1, h1, out=grad_1)
     weight_2 = penalty.weight_2.addmm_(grad_2.t(), h1)
     of_expert = penalty.mixed_1 * draw.alpha
     grad_1[:q] += of_expert
@@ -120,8 +122,8 @@ def _penalty(p: DiscriminatorParameters, mixed_1: torch.Tensor, weight: float) -
         mixed_1: float32 [q, H] W1 x + b1; overwritten.
         weight: of the penalty in the loss.
     """
-    h1 = gru.tanh_(mixed_1)
-    h2 = gru.tanh_(torch.addmm(p.bias_2, h1, p.weight_2.t()))
+    h1 = activation.tanh_(mixed_1)
+    h2 = activation.tanh_(torch.addmm(p.bias_2, h1, p.weight_2.t()))
     s1, s2 = _slope(h1), _slope(h2)
     u2 = s2 * p.weight_3
     v1 = u2 @ p.weight_2
@@ -148,19 +150,13 @@ def _penalty(p: DiscriminatorParameters, mixed_1: torch.Tensor, weight: float) -
     )
 
 
-def _slope(activation: torch.Tensor) -> torch.Tensor:
+def _slope(hidden: torch.Tensor) -> torch.Tensor:
     """1 - h^2."""
-    return activation.square().neg_().add_(1.0)
+    return hidden.square().neg_().add_(1.0)
 
 
 def _output(p: DiscriminatorParameters, h2: torch.Tensor) -> torch.Tensor:
     return torch.addmv(p.bias_3, h2, p.weight_3[0])
-
-
-def _tanh_backward_(gradient: torch.Tensor, activation: torch.Tensor) -> torch.Tensor:
-    """Gradient * (1 - h^2), float32 [n, H], in place."""
-    torch.ops.aten.tanh_backward.grad_input(gradient, activation, grad_input=gradient)
-    return gradient
 
 
 def _logit_gradient(logits: torch.Tensor, num_expert: int) -> torch.Tensor:

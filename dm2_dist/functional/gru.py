@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch.autograd.function import once_differentiable
 
+from dm2_dist.functional import activation
+
 
 class GRUParameters(NamedTuple):
     """Gates stacked in the order r, z, n.
@@ -28,15 +30,6 @@ class GRUParameters(NamedTuple):
     weight_core: torch.Tensor
     bias_input: torch.Tensor
     bias_core: torch.Tensor
-
-
-def tanh_(values: torch.Tensor) -> torch.Tensor:
-    """Hyperbolic tangent in place, as 2 sigmoid(2x) - 1.
-
-    The CPU sigmoid kernel is about eight times faster than the tanh kernel; the error stays below
-    2e-7.
-    """
-    return values.mul_(2.0).sigmoid_().mul_(2.0).sub_(1.0)
 
 
 def project(inputs: torch.Tensor, parameters: GRUParameters) -> torch.Tensor:
@@ -81,7 +74,7 @@ def step_(
     gates[1].addmm_(core_state, weight[1].t())
     torch.addmm(p.bias_core[2 * hidden :], core_state, weight[2].t(), out=candidate_core)
     gates[:2].sigmoid_()
-    tanh_(gates[2].addcmul_(gates[0], candidate_core))
+    activation.tanh_(gates[2].addcmul_(gates[0], candidate_core))
     return torch.sub(core_state, gates[2], out=difference)
 
 
@@ -124,12 +117,12 @@ class _Unroll(torch.autograd.Function):
             grad_reset, grad_update, grad_new = grad_gates[:, t].unbind(0)
             grad_core.add_(grad_output[t])
             torch.mul(grad_core, difference[t], out=scratch)
-            _sigmoid_backward(scratch, update, grad_update)
+            activation.sigmoid_backward(scratch, update, grad_update)
             torch.mul(grad_core, update, out=scratch)
             torch.sub(grad_core, scratch, out=grad_core)
-            _tanh_backward(grad_core, new, grad_new)
+            activation.tanh_backward(grad_core, new, grad_new)
             torch.mul(grad_new, candidate_core[t], out=grad_core)
-            _sigmoid_backward(grad_core, reset, grad_reset)
+            activation.sigmoid_backward(grad_core, reset, grad_reset)
             torch.mul(grad_new, reset, out=grad_candidate[t])
             scratch.addmm_(grad_reset, weight[0]).addmm_(grad_update, weight[1])
             scratch.addmm_(grad_candidate[t], weight[2])
@@ -141,14 +134,6 @@ class _Unroll(torch.autograd.Function):
             grad_core,
             *_parameter_gradients(*rows, inputs.reshape(-1, hidden), before.view(-1, hidden)),
         )
-
-
-def _sigmoid_backward(grad: torch.Tensor, output: torch.Tensor, out: torch.Tensor) -> None:
-    torch.ops.aten.sigmoid_backward.grad_input(grad, output, grad_input=out)
-
-
-def _tanh_backward(grad: torch.Tensor, output: torch.Tensor, out: torch.Tensor) -> None:
-    torch.ops.aten.tanh_backward.grad_input(grad, output, grad_input=out)
 
 
 def _input_gradient(grad_gates: torch.Tensor, parameters: GRUParameters) -> torch.Tensor:

@@ -40,7 +40,9 @@ def test_illegal_actions_have_probability_zero_and_no_gradient():
 
 
 def test_a_single_legal_action_gives_exactly_zero_everywhere():
-    logits = (100.0 * torch.randn(5, 4, generator=torch.Generator().manual_seed(1))).requires_grad_()
+    logits = (
+        100.0 * torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
+    ).requires_grad_()
     unavailable = torch.ones(5, 4, dtype=torch.bool)
     unavailable[:, 0] = False
     evaluated = categorical.evaluate(logits, unavailable, torch.zeros(5, dtype=torch.int64))

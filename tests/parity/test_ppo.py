@@ -42,9 +42,7 @@ def test_surrogate_matches_a_loop_over_rows(generator):
     assert float(loss.surrogate) == pytest.approx(slow_surrogate(log_prob, t), abs=1e-6)
     mean_entropy = float((entropy * weight).sum() / weight.sum())
     assert float(loss.entropy) == pytest.approx(mean_entropy, abs=1e-6)
-    assert float(loss.total) == pytest.approx(
-        float(loss.surrogate) - 0.01 * mean_entropy, abs=1e-6
-    )
+    assert float(loss.total) == pytest.approx(float(loss.surrogate) - 0.01 * mean_entropy, abs=1e-6)
 
 
 def test_diagnostics_match_their_definitions(generator):
@@ -52,7 +50,9 @@ def test_diagnostics_match_their_definitions(generator):
     log_ratio = 0.3 * torch.randn(ROWS, generator=generator)
     loss = ppo.policy_loss(t.proximal_log_prob + log_ratio, torch.zeros(ROWS), t, CLIP, 0.0)
     ratio = log_ratio.exp().double()
-    assert float(loss.clip_fraction) == pytest.approx(float(((ratio - 1).abs() > CLIP).double().mean()))
+    assert float(loss.clip_fraction) == pytest.approx(
+        float(((ratio - 1).abs() > CLIP).double().mean())
+    )
     assert float(loss.approx_kl) == pytest.approx(float((ratio - 1 - ratio.log()).mean()), abs=1e-6)
 
 
@@ -67,7 +67,13 @@ def test_at_the_proximal_policy_the_loss_is_minus_the_mean_advantage(generator):
 
 @pytest.mark.parametrize(
     ("advantage", "log_ratio", "moves"),
-    [(1.0, 0.2, False), (-1.0, 0.2, True), (1.0, -0.2, True), (-1.0, -0.2, False), (1.0, 0.0, True)],
+    [
+        (1.0, 0.2, False),
+        (-1.0, 0.2, True),
+        (1.0, -0.2, True),
+        (-1.0, -0.2, False),
+        (1.0, 0.0, True),
+    ],
 )
 def test_clipping_stops_only_what_moves_further_away(advantage, log_ratio, moves):
     log_prob = torch.full((1,), log_ratio - 1.0, requires_grad=True)
@@ -120,7 +126,9 @@ def test_rows_of_weight_zero_have_no_gradient_and_no_influence(generator):
     loss = ppo.policy_loss(log_prob, torch.zeros(ROWS), t, CLIP, 0.0)
     loss.total.backward()
     assert (log_prob.grad[::3] == 0.0).all()
-    assert float(loss.total.detach()) == pytest.approx(slow_surrogate(log_prob.detach(), t), abs=1e-6)
+    assert float(loss.total.detach()) == pytest.approx(
+        slow_surrogate(log_prob.detach(), t), abs=1e-6
+    )
 
 
 def test_normalised_advantage_has_mean_zero_and_deviation_one_over_living_rows(generator):

@@ -42,7 +42,7 @@ from dm2_dist.envs.skirmish.field import (
 )
 from dm2_dist.envs.skirmish.formation import JITTER
 from dm2_dist.envs.skirmish.global_state import write_state
-from dm2_dist.envs.skirmish.kernel import entry, inner, source_digest
+from dm2_dist.envs.skirmish.kernel import entry, first_call, inner, source_digest
 from dm2_dist.envs.skirmish.movement import move
 from dm2_dist.envs.skirmish.observation import list_actions, observe
 from dm2_dist.envs.skirmish.score import UNDECIDED, WIN, points, verdict
@@ -137,9 +137,18 @@ def write_features(world: World, battles: Battles, report: Report, b: int) -> No
     steps = report.episode_steps[b]
     list_actions(real, integer, world.cell, number, world.weight, available)
     observe(
-        real, integer, world.trait, world.cell, world.height, number, world.weight, last_action, available, steps,
+        real,
+        integer,
+        world.trait,
+        world.cell,
+        world.height,
+        number,
+        world.weight,
+        last_action,
+        available,
+        steps,
         observation,
-    )  # fmt: skip
+    )
     for i in range(number[NUM_AGENTS]):
         report.alive[b, i] = integer[ALIVE, i]
     if number[COMPUTE_STATE] == 0:
@@ -258,12 +267,14 @@ def _compiled(digest: int) -> Advance:
     return advance
 
 
-_advance = _compiled(source_digest())
+_DIGEST = source_digest()
+_advance = _compiled(_DIGEST)
 
 
 def reset(world: World, battles: Battles, report: Report) -> None:
     """Start every battle afresh from its seed."""
-    _advance(world, battles, report, battles.last_action, True)
+    with first_call(_advance, _DIGEST):
+        _advance(world, battles, report, battles.last_action, True)
 
 
 def step(world: World, battles: Battles, report: Report, actions: Integers) -> int:

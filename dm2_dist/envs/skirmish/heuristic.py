@@ -39,9 +39,8 @@ class ClosestTarget:
         dy = batch.unit_y[:, None, k:] - batch.unit_y[:, :k, None]
         enemy_alive: npt.NDArray[np.bool_] = np.greater(batch.unit_health[:, k:], 0)
         distance = np.where(enemy_alive[:, None, :], np.hypot(dx, dy), np.inf)
-        kept = np.take_along_axis(enemy_alive, np.maximum(self._target, 0), axis=1) & (
-            self._target >= 0
-        )
+        target = np.maximum(self._target, 0)
+        kept = (self._target >= 0) & np.take_along_axis(enemy_alive, target, axis=1)
         self._target = np.where(kept, self._target, distance.argmin(axis=2))
         chosen = self._target[..., None]
         attack = self._target + _ATTACK
@@ -53,8 +52,9 @@ class ClosestTarget:
             actions = np.where(
                 self._available(attack), attack, np.where(self._available(walk), walk, _STOP)
             )
-        idle = np.where(batch.alive == 1, _STOP, 0)
-        return np.where((batch.alive == 1) & enemy_alive.any(axis=1)[:, None], actions, idle)
+        alive = np.equal(batch.alive, 1)
+        fighting: npt.NDArray[np.bool_] = alive & np.any(enemy_alive, axis=1, keepdims=True)
+        return np.where(fighting, actions, np.where(alive, _STOP, 0))
 
     def _available(self, actions: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         listed = np.take_along_axis(self._batch.available_actions, actions[..., None], axis=2)

@@ -7,11 +7,16 @@ same bits on every call.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from filelock import FileLock
+
+COMPILE_SECONDS = 300.0
+"""Longest wait for another process that compiles."""
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -40,3 +45,28 @@ def source_digest() -> int:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     return int.from_bytes(digest.digest(), "big")
+
+
+@contextmanager
+def first_call(function: Callable[..., object], digest: int) -> Iterator[None]:
+    """Let one process compile an entry point while the others wait for its machine code.
+
+    Many actors start at once; without this each of them would compile the same code.
+
+    Args:
+        function: an entry point.
+        digest: the `source_digest()` that it closes over.
+    """
+    dispatcher: Any = function
+    if dispatcher.signatures:
+        yield
+        return
+    folder = Path(dispatcher.stats.cache_path)
+    ready = folder / f"skirmish-{digest:014x}-numba-{numba.__version__}.ready"
+    if ready.exists():
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "skirmish.lock", timeout=COMPILE_SECONDS):
+        yield
+        ready.touch()

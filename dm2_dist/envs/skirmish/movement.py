@@ -155,11 +155,14 @@ def separate(real: Reals, integer: Integers, trait: Reals, cell: Cells, number: 
     for i in range(number[NUM_UNITS] - 1):
         if integer[ALIVE, i] == 0:
             continue
+        x = real[X, i]
+        y = real[Y, i]
+        radius = trait[SEPARATION, i]
         for j in range(i + 1, number[NUM_UNITS]):
-            dx = real[X, j] - real[X, i]
-            dy = real[Y, j] - real[Y, i]
+            dx = real[X, j] - x
+            dy = real[Y, j] - y
             gap = dx * dx + dy * dy
-            radii = trait[SEPARATION, i] + trait[SEPARATION, j]
+            radii = radius + trait[SEPARATION, j]
             if gap >= radii * radii or integer[ALIVE, j] == 0:
                 continue
             distance = math.sqrt(gap)
@@ -178,6 +181,8 @@ def separate(real: Reals, integer: Integers, trait: Reals, cell: Cells, number: 
             dy *= overlap / distance
             if share > 0.0:
                 shift(real, trait, cell, i, -share * dx, -share * dy)
+                x = real[X, i]
+                y = real[Y, i]
             if share < 1.0:
                 shift(real, trait, cell, j, (1.0 - share) * dx, (1.0 - share) * dy)
 
