@@ -8,7 +8,7 @@ learner that was restarted. All waiting happens in `pump`, which also says the h
 import logging
 import os
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -91,7 +91,8 @@ class ActorSession:
             agent: OrderedDict() for agent in range(num_agents)
         }
         self._run_id = ""
-        self._lease: Ticket | None = None
+        self._leases: deque[Ticket] = deque()
+        self._playing: Ticket | None = None
         self._waiting = False
         self._beat_at = 0.0
 
@@ -103,14 +104,16 @@ class ActorSession:
         Raises:
             Leaving: the run drains.
         """
-        self._lease = None
-        self._waiting = False
+        self._playing = None
+        self._waiting = bool(self._leases)
         while True:
             self._check_leaving()
-            if self._lease is not None:
-                return self._lease
+            if self._leases:
+                self._playing = self._leases.popleft()
+                return self._playing
             if not self._waiting and self._head.welcome is not None and not self.book.is_full:
-                self._waiting = self._head.send(messages.Want(source=self.source))
+                want = messages.Want(source=self.source, holding=self._holding())
+                self._waiting = self._head.send(want)
             self.pump(0.2)
 
     def parameters(self, versions: Sequence[int]) -> list[Parameters]:
@@ -206,13 +209,15 @@ class ActorSession:
                 self._run_id = message.run_id
                 self._waiting = False
             case messages.Lease():
-                self._lease = Ticket(
-                    kind=message.ticket_kind,
-                    iteration=message.iteration,
-                    index=message.index,
-                    seeds=message.seeds,
-                    versions=message.versions,
-                    greedy=message.greedy,
+                self._leases.append(
+                    Ticket(
+                        kind=message.ticket_kind,
+                        iteration=message.iteration,
+                        index=message.index,
+                        seeds=message.seeds,
+                        versions=message.versions,
+                        greedy=message.greedy,
+                    )
                 )
             case _:
                 _LOG.warning("unexpected kind=%s", message.kind)
@@ -306,8 +311,9 @@ class ActorSession:
     def _holding(self) -> tuple[str, ...]:
         """Tickets that a new head must not lease again: the one in play and those not settled."""
         held = {parcel.ticket.ticket_id for parcel in self.book.payloads()}
-        if self._lease is not None:
-            held.add(self._lease.ticket_id)
+        if self._playing is not None:
+            held.add(self._playing.ticket_id)
+        held.update(ticket.ticket_id for ticket in self._leases)
         return tuple(sorted(held))
 
     def totals(self) -> Totals:

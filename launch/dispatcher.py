@@ -7,7 +7,7 @@ world by `launch.head` (`learner_report`, `want`, `gone`, `evaluate_result`), as
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from dm2_dist import ticket as tickets
@@ -67,8 +67,20 @@ class Dispatcher:
         self._reports[agent] = report
         self._env_steps |= report.env_steps
 
-    def want(self, actor: Actor) -> None:
-        """An actor asks for a ticket."""
+    def want(self, actor: Actor, holding: Collection[str] = ()) -> None:
+        """An actor asks for a ticket.
+
+        Args:
+            actor: who asks.
+            holding: tickets it has played and not settled; a lease of any other never reached it.
+        """
+        missed = [
+            name
+            for name, lease in self._leases.items()
+            if lease.actor == actor and name not in holding
+        ]
+        for name in missed:
+            del self._leases[name]
         self._hungry[actor] = None
 
     def holds(self, actor: Actor, ticket_id: str, now: float) -> None:

@@ -153,9 +153,9 @@ class Head:
     ) -> None:
         peer = self.peers.get(message.source.name)
         if peer is None or peer.hello.source.incarnation != message.source.incarnation:
-            self.router.send(
-                identity, self._orders()
-            )  # unknown to this head: our incarnation makes it say HELLO
+            # Unknown, or given up on after a silence: no head has incarnation 0, so it says HELLO.
+            orders = messages.Orders(head_incarnation=0, keep_from=0, phase=self.phase)
+            self.router.send(identity, orders)
             return
         peer.last_heard = time.monotonic()
         match message:
@@ -167,7 +167,7 @@ class Head:
                 self.router.send(identity, self._orders())
             case messages.Want():
                 peer.playing = False
-                self.dispatcher.want(_key(message.source))
+                self.dispatcher.want(_key(message.source), message.holding)
             case messages.Result():
                 self._result(message)
             case messages.Bye():

@@ -74,6 +74,7 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
         sizes = (spec.num_agents, spec.observation_size, spec.num_actions)
         wanted = config.imitation.demonstration_episodes
         demonstrations.check(Path(config.demonstrations), config.map, sizes, wanted)
+    _check_device(config)
     root = options.run_dir.absolute()
     directory, lock = run_directory.acquire(root, config, resume=options.resume)
     metrics_port = _metrics_port(options.metrics_port)
@@ -95,6 +96,15 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
     if launcher.failure:
         raise RunFailedError(launcher.failure)
     return 130 if launcher.interrupted else 0
+
+
+def _check_device(config: RunConfig) -> None:
+    if config.device == "cpu":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise RunFailedError("device is cuda but no CUDA device is there; choose --device cpu")
 
 
 class _Launcher:
@@ -266,6 +276,11 @@ def _metrics_port(wanted: int | None) -> int:
 
 def _prepare_environment() -> None:
     """What children inherit: one thread per process for arithmetic, and where our packages are."""
+    # CUDA's matrix products repeat bit for bit only with a fixed workspace.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Large tensors are made anew in every step; kept by the allocator, their pages stay mapped.
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**30))
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
     for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA"):
         os.environ[f"{library}_NUM_THREADS"] = "1"
     here = str(Path(__file__).resolve().parent.parent)

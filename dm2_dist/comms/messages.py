@@ -114,10 +114,14 @@ class ActorBeat(Message, frozen=True, kw_only=True):
 
 
 class Want(Message, frozen=True, kw_only=True):
-    """An actor asks for a ticket; the head answers when it has one."""
+    """An actor asks for a ticket; the head answers when it has one.
+
+    holding: ids of the tickets it has played and not settled; it has no others.
+    """
 
     kind: ClassVar[str] = "want"
     source: Source
+    holding: tuple[str, ...] = ()
 
 
 class Result(Message, frozen=True, kw_only=True):
@@ -202,7 +206,8 @@ class Orders(Message, frozen=True, kw_only=True):
     keep_from: oldest parameter version that open tickets still need (learners).
     phase: `run`; `drain`: play no more, account for what is in hand; `stop`: all actors are gone,
         leave.
-    head_incarnation: lets a role notice a new head and say HELLO again.
+    head_incarnation: another than in WELCOME means: say HELLO again. It is a new head, or one that
+        gave up on this role (then 0).
     """
 
     kind: ClassVar[str] = "orders"

@@ -244,7 +244,7 @@ def test_endings_by_verdict() -> None:
     assert batch.exact_reward == pytest.approx([0, 20, full, 0])
 
 
-def test_time_limit_truncates(play_out: Callable[[SkirmishBatch, Policy], object]) -> None:
+def test_time_limit_truncates() -> None:
     batch = SkirmishBatch("3m", 1, options=Options(step_mul=1))
     batch.reset()
     for step in range(1, batch.episode_limit + 1):
