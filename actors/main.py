@@ -8,6 +8,7 @@ from actors.session import ActorSession, Leaving
 from dm2_dist import child
 from dm2_dist import ticket as tickets
 from dm2_dist.comms import messages
+from dm2_dist.comms.sockets import close_context
 from dm2_dist.config import RunConfig
 from dm2_dist.envs import make
 from dm2_dist.envs.interface import BattleBatch
@@ -49,6 +50,7 @@ def run(name: str, head: str, root: Path, incarnation: int) -> None:
                 _play_one(session, config, metrics)
         except Leaving:
             session.leave(_LEAVE_SECONDS)
+        close_context()
         exporter.close()
     except BaseException:
         logger.exception("actor failed")

@@ -94,6 +94,7 @@ class ActorSession:
         self._leases: deque[Ticket] = deque()
         self._playing: Ticket | None = None
         self._waiting = False
+        self._told: tuple[str, ...] = ()
         self._beat_at = 0.0
 
     # --- what the actor asks for ---
@@ -111,10 +112,16 @@ class ActorSession:
             if self._leases:
                 self._playing = self._leases.popleft()
                 return self._playing
-            if not self._waiting and self._head.welcome is not None and not self.book.is_full:
-                want = messages.Want(source=self.source, holding=self._holding())
-                self._waiting = self._head.send(want)
+            if self._head.welcome is not None and not self.book.is_full:
+                self._want()
             self.pump(0.2)
+
+    def _want(self) -> None:
+        """Ask for a ticket; ask again when something was settled, for it may have been refused."""
+        holding = self._holding()
+        if not self._waiting or holding != self._told:
+            self._waiting = self._head.send(messages.Want(source=self.source, holding=holding))
+            self._told = holding
 
     def parameters(self, versions: Sequence[int]) -> list[Parameters]:
         """Wait for the policies of a ticket, one per seat, asking for what was not published to us.

@@ -132,6 +132,8 @@ class RunConfig:
             raise ConfigError(f"algorithm is {self.algorithm!r}; choose ippo or dm2")
         if self.schedule not in typing.get_args(Schedule):
             raise ConfigError(f"schedule is {self.schedule!r}; choose sync or pipelined")
+        if self.env != "skirmish":
+            raise ConfigError(f"env is {self.env!r}; the only backend so far is skirmish")
         if self.device not in ("cpu", "cuda"):
             raise ConfigError(f"device is {self.device!r}; choose cpu or cuda")
         if self.algorithm == "ippo" and self.demonstrations:

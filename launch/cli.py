@@ -22,6 +22,7 @@ usage: dm2 COMMAND [options]      (dm2 COMMAND --help tells the options)
   local        train on this machine: head, learners and actors, watched until the end
   record       play a run's policies and keep the episodes as demonstrations
   evaluate     play a run's policies greedily and print how good they are
+  curves       draw the win rate and return of runs over env steps
   presets      list the presets, or show one
   show-config  print the configuration that the given options make
   bench        measure the pipeline and its parts
@@ -89,6 +90,16 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Curves:
+    """Draw the win rate and return of runs over env steps."""
+
+    run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Runs to draw, one line each."""
+    output: Path = Path("curves.svg")
+    """Picture to write; its ending decides the format: svg, png or pdf."""
+
+
+@dataclass(frozen=True)
 class Presets:
     """List the presets, or show one."""
 
@@ -128,6 +139,8 @@ def _dispatch(words: list[str]) -> int:  # noqa: PLR0911 - one arm per command
             return _record(_parse(Record, command, rest))
         case "evaluate":
             return _evaluate(_parse(Evaluate, command, rest))
+        case "curves":
+            return _curves(_parse(Curves, command, rest))
         case "presets":
             return _presets(_parse(Presets, command, rest))
         case "bench":
@@ -228,6 +241,21 @@ def _evaluate(evaluate: Evaluate) -> int:
             f"return {scores['return_mean']:.2f} +- {scores['return_std']:.2f}, "
             f"length {scores['length_mean']:.1f}"
         )
+    return 0
+
+
+def _curves(chosen: Curves) -> int:
+    from launch import curves
+
+    if not chosen.run_dirs:
+        raise ConfigError("curves needs at least one run directory")
+    try:
+        curves.draw([curves.read(root) for root in chosen.run_dirs], chosen.output)
+    except ModuleNotFoundError as error:
+        return _fail(f"{error.name} is missing; install dm2-dist with the extra [plot]", 1)
+    except (OSError, ValueError) as error:
+        return _fail(f"{chosen.output} cannot be drawn: {error}", 1)
+    print(f"wrote {chosen.output}")
     return 0
 
 

@@ -66,6 +66,7 @@ class Dispatcher:
         """Take in what learner `agent` has; a restarted learner may have less than before."""
         self._reports[agent] = report
         self._env_steps |= report.env_steps
+        self._drop_fulfilled()
 
     def want(self, actor: Actor, holding: Collection[str] = ()) -> None:
         """An actor asks for a ticket.
@@ -136,10 +137,13 @@ class Dispatcher:
 
     @property
     def keep_from(self) -> int:
-        """The oldest parameter version that an open ticket needs."""
+        """The oldest parameter version that must be kept: an open ticket needs it.
+
+        The one before a pending evaluation is kept too: its env steps tell a new head what is due.
+        """
         needed = [
             tickets.train_version(self.config, max(self.version, 0)),
-            *self.pending_evaluations(),
+            *(version - 1 for version in self.pending_evaluations()),
         ]
         return min(needed)
 
@@ -171,13 +175,16 @@ class Dispatcher:
         interval = self.config.evaluation.interval_env_steps
         return self._env_steps[version] // interval > before // interval
 
+    def _drop_fulfilled(self) -> None:
+        for name in [name for name in self._leases if self._is_done(name)]:
+            del self._leases[name]
+
     def _expire(self, now: float) -> None:
-        for name, lease in list(self._leases.items()):
-            if self._is_done(name):
-                del self._leases[name]
-            elif lease.deadline < now:
-                del self._leases[name]
-                self.reissued += 1
+        self._drop_fulfilled()
+        late = [name for name, lease in self._leases.items() if lease.deadline < now]
+        for name in late:
+            del self._leases[name]
+        self.reissued += len(late)
 
     def _is_done(self, ticket_id: str) -> bool:
         kind, first, second = ticket_id.split("/")
@@ -223,5 +230,6 @@ class Dispatcher:
             if steps >= self.config.max_env_steps:
                 break
             iterations.append(iteration)
-            steps += max(r.received_env_steps.get(iteration, 0) for r in self._reports.values())
+            received = max(r.received_env_steps.get(iteration, 0) for r in self._reports.values())
+            steps = self._env_steps.get(iteration + 1, steps + received)
         return iterations

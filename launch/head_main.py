@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dm2_dist import child
+from dm2_dist.comms.sockets import close_context
 from dm2_dist.envs import make
 from dm2_dist.run_directory import RunDirectory
 from launch.head import Head
@@ -42,6 +43,7 @@ def run(name: str, address: str, root: Path, metrics_port: int, incarnation: int
         logger.info("metrics address=%s", exporter.address)
         _serve(head, Display(metrics))
         head.close()
+        close_context()
         exporter.close()
     except BaseException:
         logger.exception("head failed")

@@ -26,7 +26,7 @@ import learners.process
 from dm2_dist import demonstrations, run_directory
 from dm2_dist.comms import codec, messages
 from dm2_dist.comms.sockets import Dealer
-from dm2_dist.config import RunConfig
+from dm2_dist.config import ConfigError, RunConfig
 from dm2_dist.envs import make
 from dm2_dist.run_directory import RunDirectory
 from launch import head_main
@@ -71,6 +71,11 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
     """
     spec = make.describe(config.env, config.map)
     if config.uses_demonstrations:
+        if not config.demonstrations:
+            raise ConfigError(
+                "algorithm dm2 needs --demonstrations DIR; record some with `dm2 record`, "
+                "or choose --algorithm ippo"
+            )
         sizes = (spec.num_agents, spec.observation_size, spec.num_actions)
         wanted = config.imitation.demonstration_episodes
         demonstrations.check(Path(config.demonstrations), config.map, sizes, wanted)

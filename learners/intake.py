@@ -14,7 +14,7 @@ from dm2_dist import trajectory
 from dm2_dist.comms import codec, messages
 from dm2_dist.comms.codec import Buffer
 from dm2_dist.comms.control import HeadLink
-from dm2_dist.comms.inspection import Expectation, check_header
+from dm2_dist.comms.inspection import Expectation, check_header, check_place
 from dm2_dist.comms.ledger import Settlement, Verdict
 from dm2_dist.comms.mailbox import Mailbox
 from dm2_dist.comms.refusal import Reason, Refused
@@ -29,6 +29,7 @@ from monitoring.metrics import LearnerMetrics
 _LOG = logging.getLogger(__name__)
 _BEAT_SECONDS = 0.5
 _EAGER_SECONDS = 0.02
+_DROPS_SECONDS = 1.0
 _CREDIT = 8
 """Trajectories one actor may have on the wire to one learner."""
 
@@ -62,11 +63,14 @@ class Intake(threading.Thread):
         self._poller = Poller()
         for pollable in (self._router, self._publisher, head.dealer, self.outbox):
             self._poller.add(pollable)
+        self._horizon = tickets.lag_of(config.schedule) + 1
+        self._size = tickets.tickets_per_iteration(config)
         self._buffer: dict[int, dict[int, Slice]] = {}
         self._handed = max(journal.version, 0)
         self._peers: dict[messages.Source, bytes] = {}
         self._changed = True
         self._drops = False
+        self._drops_at = 0.0
         self._beat_at = 0.0
         self._phases_shown: dict[str, float] = {}
 
@@ -98,6 +102,8 @@ class Intake(threading.Thread):
             self._commit(trained)
         if self._head.phase != "run":
             self._drain()
+        elif self._drops and now - self._drops_at >= _DROPS_SECONDS:
+            self._settle_drops(now)
         self._journal.versions.beacon(self._publisher, now)
         self._beat(now)
 
@@ -158,7 +164,7 @@ class Intake(threading.Thread):
         version = tickets.train_version(self._config, header.iteration)
         versions = (version,) * self._spec.num_agents
         try:
-            self._check_ticket(header.iteration, header.index)
+            check_place(header, self._journal.book.version, self._horizon, self._size)
             check_header(header, self._run_id, self._agent, versions)
             part = codec.decode_slice(header, body or b"", self._expectation(header.index))
         except Refused as refusal:
@@ -170,14 +176,6 @@ class Intake(threading.Thread):
         self._changed = True
         self._hand_over()
 
-    def _check_ticket(self, iteration: int, index: int) -> None:
-        """The schedule opens lag + 1 iterations at a time; there is no room for later ones."""
-        last = self._journal.book.version + tickets.lag_of(self._config.schedule) + 1
-        if iteration > last:
-            raise Refused(Reason.BUFFER_FULL, f"iteration {iteration}, the last open one is {last}")
-        if index >= tickets.tickets_per_iteration(self._config):
-            raise Refused(Reason.SCHEMA, f"iteration {iteration} has no ticket {index}")
-
     def _dropped(self, header: messages.Trajectory, reason: str) -> None:
         self._metrics.dropped(reason)
         self._drops = True
@@ -185,8 +183,7 @@ class Intake(threading.Thread):
 
     def _hand_over(self) -> None:
         """Give every iteration that is complete to the trainer, in order."""
-        size = tickets.tickets_per_iteration(self._config)
-        while self._head.phase == "run" and len(self._buffer.get(self._handed, ())) == size:
+        while self._head.phase == "run" and len(self._buffer.get(self._handed, ())) == self._size:
             parts = self._buffer[self._handed]
             data = trajectory.concatenate([parts[index] for index in sorted(parts)])
             self.handover.put(Batch(self._handed, data))
@@ -232,7 +229,7 @@ class Intake(threading.Thread):
         self._changed = True
         if trained.version:
             del self._buffer[trained.version - 1]
-            self._metrics.trained(tickets.tickets_per_iteration(self._config))
+            self._metrics.trained(self._size)
             lag = trained.version - 1 - tickets.train_version(self._config, trained.version - 1)
             self._metrics.iteration(trained.version, lag, trained.metrics)
         _LOG.info(
@@ -257,8 +254,12 @@ class Intake(threading.Thread):
         book.drop_all(Reason.SHUTDOWN)
         self._buffer.clear()
         if self._drops:
-            self._drops = False
-            self._settle(self._journal.commit_drops())
+            self._settle_drops(time.monotonic())
+
+    def _settle_drops(self, now: float) -> None:
+        """Settle drops without waiting for an iteration: a dropped ticket must be leased again."""
+        self._drops, self._drops_at = False, now
+        self._settle(self._journal.commit_drops())
 
     def _leave(self) -> None:
         self._drain()

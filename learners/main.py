@@ -10,6 +10,7 @@ from dm2_dist import checkpoint, child, demonstrations
 from dm2_dist import ticket as tickets
 from dm2_dist.comms import messages
 from dm2_dist.comms.control import HeadLink
+from dm2_dist.comms.sockets import close_context
 from dm2_dist.config import RunConfig
 from dm2_dist.envs import make
 from dm2_dist.run_directory import RunDirectory
@@ -85,6 +86,7 @@ def _run(
     intake.start()
     loop.train(learner, intake, env_steps)
     intake.join()
+    close_context()
     exporter.close()
     if intake.failure is not None:
         raise intake.failure

@@ -67,6 +67,8 @@ def close_context() -> None:
     """Close every socket of this process; wait, at most the linger time, for the last messages.
 
     Call it at the end of a process: an exit without it abandons what was just sent.
+    NOTE: TCP discards what a peer has not read yet when a socket is closed with unread messages
+    of its own. A last word is a courtesy; whatever matters must have been answered before.
     """
     context().destroy(linger=LINGER_MILLISECONDS)
 

@@ -54,9 +54,10 @@ def make_dispatcher(config, *reports):
 
 
 def lease_all(dispatcher, now=0.0, actors=50):
-    """Give out everything there is, each ticket to an actor of its own."""
+    """Give out everything there is; actors that ask again still have what they got before."""
+    held = [f"train/{i}/{n}" for i in range(9) for n in range(SIZE)]
     for index in range(actors):
-        dispatcher.want((f"actor-{index}", 1))
+        dispatcher.want((f"actor-{index}", 1), held)
     return {ticket.ticket_id: actor for actor, ticket in dispatcher.assignments(now)}
 
 
@@ -90,7 +91,7 @@ def test_the_slowest_learner_decides_what_is_open():
 def test_actors_are_served_in_the_order_they_asked():
     dispatcher = make_dispatcher(make_config(), report(), report())
     for name in ("b", "a", "c"):
-        dispatcher.want((name, 1))
+        dispatcher.want((name, 1), ())
     served = [(actor[0], ticket.index) for actor, ticket in dispatcher.assignments(0.0)]
     assert served == [("b", 0), ("a", 1), ("c", 2)]
 
@@ -98,7 +99,7 @@ def test_actors_are_served_in_the_order_they_asked():
 def test_asking_twice_gives_one_ticket():
     dispatcher = make_dispatcher(make_config(), report(), report())
     for _ in range(2):
-        dispatcher.want(("a", 1))
+        dispatcher.want(("a", 1), ())
     assert len(list(dispatcher.assignments(0.0))) == 1
 
 
@@ -128,14 +129,22 @@ def test_a_lease_ends_with_its_actor():
 
 def test_an_actor_that_is_gone_gets_nothing():
     dispatcher = make_dispatcher(make_config("sync"), report(), report())
-    dispatcher.want(("a", 1))
+    dispatcher.want(("a", 1), ())
     assert dispatcher.gone(("a", 1)) == 0
     assert list(dispatcher.assignments(0.0)) == []
 
 
+def test_a_lease_that_never_arrived_ends_when_its_actor_asks_again():
+    dispatcher = make_dispatcher(make_config("sync"), report(), report())
+    for held in ((), ("train/0/0",), ("train/0/0",)):
+        dispatcher.want(("a", 1), held)
+        (_, ticket), *_ = dispatcher.assignments(0.0)
+        assert ticket.ticket_id == ("train/0/1" if held else "train/0/0")
+
+
 def test_the_next_incarnation_of_a_name_does_not_inherit_leases():
     dispatcher = make_dispatcher(make_config("sync"), report(), report())
-    dispatcher.want(("a", 1))
+    dispatcher.want(("a", 1), ())
     (_, ticket), *_ = dispatcher.assignments(0.0)
     dispatcher.gone(("a", 2))
     assert ticket.ticket_id not in lease_all(dispatcher)
@@ -163,7 +172,7 @@ def test_a_ticket_needed_again_does_not_wait_for_a_lease_that_was_fulfilled():
     for known in (report(1, {0: 0, 1: 6}), report(0)):
         for agent in range(K):
             dispatcher.learner_report(agent, known)
-    dispatcher.want(("new", 1))
+    dispatcher.want(("new", 1), ())
     assert [ticket.ticket_id for _, ticket in dispatcher.assignments(1.0)] == ["train/0/0"]
 
 
@@ -259,7 +268,7 @@ def test_a_new_head_finds_an_old_evaluation_that_is_still_due():
 
 def test_tickets_are_counted_by_state():
     dispatcher = make_dispatcher(make_config("sync"), report(), report())
-    dispatcher.want(("a", 1))
+    dispatcher.want(("a", 1), ())
     list(dispatcher.assignments(0.0))
     assert dispatcher.ticket_counts() == {"waiting": SIZE - 1, "leased": 1}
 
@@ -379,7 +388,11 @@ class Run(RuleBasedStateMachine):
                 self.leases.setdefault(ticket_id, (actor.key, self.now + LEASE))
         elif actor.playing is None:
             actor.hungry = True
-            self.head.want(actor.key)
+            held = actor.holding()
+            self.head.want(actor.key, held)
+            for name, (key, _) in list(self.leases.items()):
+                if key == actor.key and name not in held:
+                    del self.leases[name]
 
     @rule()
     def head_assigns(self):
@@ -396,15 +409,16 @@ class Run(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 99))
     @precondition(lambda self: any(actor.playing for actor in self.actors.values()))
     def actor_finishes(self, pick):
-        actor = self.pick(pick, lambda actor: actor.playing is not None)
+        """It keeps what it played for the learners; a result that no head hears is lost."""
+        actor = self.pick(pick)
         ticket = actor.playing
+        if ticket is None:
+            return
         if ticket.kind == tickets.TRAIN:
             for lane in actor.unsettled:
                 lane.add((ticket.iteration, ticket.index))
         elif actor.known and None not in self.reported:
             self.note_result(ticket)
-        else:
-            return
         actor.playing = None
 
     @rule(pick=st.integers(0, 99), agent=st.integers(0, K - 1))
@@ -459,6 +473,19 @@ class Run(RuleBasedStateMachine):
         self.head.gone(key)
         self.leases = {name: lease for name, lease in self.leases.items() if lease[0] != key}
 
+    @rule(pick=st.integers(0, 99))
+    @precondition(lambda self: self.actors)
+    def actor_is_given_up_after_a_silence(self, pick):
+        actor = self.pick(pick)
+        actor.known = actor.hungry = False
+        self.dead.insert(0, actor.key)
+        self.death_is_noticed()
+
+    @rule(pick=st.integers(0, 99))
+    @precondition(lambda self: any(actor.playing for actor in self.actors.values()))
+    def lease_never_arrives(self, pick):
+        self.pick(pick, lambda actor: actor.playing is not None).playing = None
+
     @rule(agent=st.integers(0, K - 1), damaged=st.sampled_from([0, 0, 0, 1, 2]))
     def learner_restarts(self, agent, damaged):
         learner = self.learners[agent]
@@ -467,6 +494,11 @@ class Run(RuleBasedStateMachine):
     @rule()
     def head_restarts(self):
         self.start_head()
+
+    @rule(rounds=st.integers(1, 6), evaluate=st.booleans())
+    def all_is_well_for_a_while(self, rounds, evaluate):
+        for _ in range(rounds):
+            self.one_round(evaluate=evaluate)
 
     @rule(seconds=st.sampled_from([1.0, LEASE / 2, LEASE + 1.0]))
     def time_passes(self, seconds):
@@ -533,16 +565,20 @@ class Run(RuleBasedStateMachine):
         assert set(self.evaluations) == self.expected_evaluations()
         assert self.head.ticket_counts()["waiting"] == 0
 
-    def one_round(self):
-        """Everybody does what there is to do, and a little time passes."""
+    def one_round(self, *, evaluate=True):
+        """Everybody does what there is to do, and a little time passes.
+
+        Unless told to `evaluate`, actors do not come to an end with evaluate tickets.
+        """
         self.now += 1.0
         for agent in range(K):
             self.learner_reports(agent)
         for pick in range(len(self.actors)):
             self.actor_asks(pick)
         self.head_assigns()
-        while any(actor.playing for actor in self.actors.values()):
-            self.actor_finishes(0)
+        for pick, actor in enumerate(list(self.actors.values())):
+            if actor.playing and (evaluate or actor.playing.kind == tickets.TRAIN):
+                self.actor_finishes(pick)
         for agent in range(K):
             for _ in range(3 * SIZE * len(self.actors)):
                 self.trajectory_arrives(0, agent)
