@@ -19,8 +19,8 @@ import numpy.typing as npt
 from dm2_dist.comms import codec, messages
 from dm2_dist.comms.control import HeadLink
 from dm2_dist.comms.counter_file import CounterFile
-from dm2_dist.comms.ledger import ActorBook
-from dm2_dist.comms.refusal import Refused
+from dm2_dist.comms.ledger import TRAINED, ActorBook
+from dm2_dist.comms.refusal import Reason, Refused
 from dm2_dist.comms.sockets import Dealer, Frames, Poller, Subscriber
 from dm2_dist.ticket import Ticket
 from dm2_dist.trajectory import Slice
@@ -94,7 +94,6 @@ class ActorSession:
         self._leases: deque[Ticket] = deque()
         self._playing: Ticket | None = None
         self._waiting = False
-        self._told: tuple[str, ...] = ()
         self._beat_at = 0.0
 
     # --- what the actor asks for ---
@@ -112,16 +111,9 @@ class ActorSession:
             if self._leases:
                 self._playing = self._leases.popleft()
                 return self._playing
-            if self._head.welcome is not None and not self.book.is_full:
-                self._want()
+            if not self._waiting and self._head.welcome is not None and not self.book.is_full:
+                self._waiting = self._head.send(messages.Want(source=self.source))
             self.pump(0.2)
-
-    def _want(self) -> None:
-        """Ask for a ticket; ask again when something was settled, for it may have been refused."""
-        holding = self._holding()
-        if not self._waiting or holding != self._told:
-            self._waiting = self._head.send(messages.Want(source=self.source, holding=holding))
-            self._told = holding
 
     def parameters(self, versions: Sequence[int]) -> list[Parameters]:
         """Wait for the policies of a ticket, one per seat, asking for what was not published to us.
@@ -281,7 +273,10 @@ class ActorSession:
                     agent, message.learner_incarnation, message.amount, opens=message.opens
                 )
             case messages.Settle():
-                self.book.on_settle(agent, message.learner_incarnation, message.outcomes)
+                for parcel, outcome in self.book.on_settle(
+                    agent, message.learner_incarnation, message.outcomes
+                ):
+                    self._settled(parcel.ticket, outcome)
                 account = self.book.account(agent)
                 self._counters.set_settled(agent, account.produced - account.unsettled)
             case messages.Reject():
@@ -290,6 +285,12 @@ class ActorSession:
                 _LOG.debug("agent=%s version=%s", message.agent, message.version)
             case _:
                 _LOG.warning("unexpected kind=%s", message.kind)
+
+    def _settled(self, ticket: Ticket, outcome: str) -> None:
+        """A slice that its learner cannot use must be played again, by somebody."""
+        if outcome not in (TRAINED, Reason.DUPLICATE, Reason.SHUTDOWN):
+            returned = messages.Returned(source=self.source, ticket_id=ticket.ticket_id)
+            self._head.send(returned)
 
     def _trajectory(self, agent: int, sequence: int, parcel: _Parcel) -> messages.Trajectory:
         return messages.Trajectory(

@@ -68,25 +68,24 @@ class Dispatcher:
         self._env_steps |= report.env_steps
         self._drop_fulfilled()
 
-    def want(self, actor: Actor, holding: Collection[str] = ()) -> None:
-        """An actor asks for a ticket.
-
-        Args:
-            actor: who asks.
-            holding: tickets it has played and not settled; a lease of any other never reached it.
-        """
-        missed = [
-            name
-            for name, lease in self._leases.items()
-            if lease.actor == actor and name not in holding
-        ]
-        for name in missed:
-            del self._leases[name]
+    def want(self, actor: Actor) -> None:
+        """An actor asks for a ticket."""
         self._hungry[actor] = None
 
-    def holds(self, actor: Actor, ticket_id: str, now: float) -> None:
-        """An actor tells a new head which ticket it is playing or still delivering."""
-        self._leases.setdefault(ticket_id, _Lease(actor, now + self.lease_seconds))
+    def give_back(self, actor: Actor, ticket_id: str) -> None:
+        """What an actor made of a ticket was refused: its lease ends."""
+        lease = self._leases.get(ticket_id)
+        if lease is not None and lease.actor == actor:
+            del self._leases[ticket_id]
+            self.reissued += 1
+
+    def holds(self, actor: Actor, ticket_ids: Collection[str], now: float) -> None:
+        """An actor says HELLO with what it has; leases of other tickets never reached it."""
+        for name in [name for name, lease in self._leases.items() if lease.actor == actor]:
+            if name not in ticket_ids:
+                self.give_back(actor, name)
+        for name in ticket_ids:
+            self._leases.setdefault(name, _Lease(actor, now + self.lease_seconds))
 
     def gone(self, actor: Actor) -> int:
         """An actor died or left: its leases end. Returns how many."""
@@ -194,8 +193,8 @@ class Dispatcher:
         return iteration in self.evaluated or index in self._played.get(iteration, ())
 
     def _lacking(self, iteration: int, index: int) -> bool:
-        """Whether some learner still needs this training ticket."""
-        return any(
+        """Whether some learner still needs this training ticket, as far as is known."""
+        return len(self._reports) < self.num_agents or any(
             report.version <= iteration and index not in report.received.get(iteration, ())
             for report in self._reports.values()
         )

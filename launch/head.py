@@ -103,6 +103,7 @@ class Head:
                 messages.LearnerBeat()
                 | messages.ActorBeat()
                 | messages.Want()
+                | messages.Returned()
                 | messages.Result()
                 | messages.Bye()
             ):
@@ -128,8 +129,7 @@ class Head:
             self._lose(known)
         now = time.monotonic()
         self.peers[hello.source.name] = Peer(identity, hello, now)
-        for ticket_id in hello.holding:
-            self.dispatcher.holds(_key(hello.source), ticket_id, now)
+        self.dispatcher.holds(_key(hello.source), hello.holding, now)
         self.router.send(
             identity,
             messages.Welcome(
@@ -148,6 +148,7 @@ class Head:
         message: messages.LearnerBeat
         | messages.ActorBeat
         | messages.Want
+        | messages.Returned
         | messages.Result
         | messages.Bye,
     ) -> None:
@@ -167,7 +168,9 @@ class Head:
                 self.router.send(identity, self._orders())
             case messages.Want():
                 peer.playing = False
-                self.dispatcher.want(_key(message.source), message.holding)
+                self.dispatcher.want(_key(message.source))
+            case messages.Returned():
+                self.dispatcher.give_back(_key(message.source), message.ticket_id)
             case messages.Result():
                 self._result(message)
             case messages.Bye():

@@ -111,11 +111,12 @@ class ActorBook(Generic[Payload]):
 
     def on_settle(
         self, agent: int, incarnation: int, outcomes: Iterable[tuple[int, str]]
-    ) -> list[tuple[int, str]]:
+    ) -> list[tuple[Payload, str]]:
         """Forget payloads that are accounted for on disk.
 
         Returns:
-            The outcomes that were news; repeats and the word of a replaced learner are not.
+            The payloads forgotten and their outcomes; repeats and the word of a replaced learner
+            are no news.
         """
         lane = self._lanes[agent]
         if incarnation != lane.incarnation:
@@ -124,12 +125,11 @@ class ActorBook(Generic[Payload]):
         for sequence, outcome in outcomes:
             if sequence not in lane.unsettled:
                 continue
-            del lane.unsettled[sequence]
+            news.append((lane.unsettled.pop(sequence), outcome))
             if outcome == TRAINED:
                 lane.trained += 1
             else:
                 lane.dropped[outcome] += 1
-            news.append((sequence, outcome))
         return news
 
     def payloads(self) -> Iterator[Payload]:

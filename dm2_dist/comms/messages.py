@@ -67,7 +67,7 @@ class Hello(Message, frozen=True, kw_only=True):
     trajectory_address: str = ""
     parameter_address: str = ""
     holding: tuple[str, ...] = ()
-    """Ticket ids an actor is playing or has not settled (after a restart of the head)."""
+    """Ids of the tickets an actor is playing or has not settled; it has no others."""
 
 
 class LearnerBeat(Message, frozen=True, kw_only=True):
@@ -114,14 +114,18 @@ class ActorBeat(Message, frozen=True, kw_only=True):
 
 
 class Want(Message, frozen=True, kw_only=True):
-    """An actor asks for a ticket; the head answers when it has one.
-
-    holding: ids of the tickets it has played and not settled; it has no others.
-    """
+    """An actor asks for a ticket; the head answers when it has one."""
 
     kind: ClassVar[str] = "want"
     source: Source
-    holding: tuple[str, ...] = ()
+
+
+class Returned(Message, frozen=True, kw_only=True):
+    """A learner refused what an actor made of a ticket; somebody has to play it again."""
+
+    kind: ClassVar[str] = "returned"
+    source: Source
+    ticket_id: str
 
 
 class Result(Message, frozen=True, kw_only=True):
@@ -326,7 +330,7 @@ class Missing(Message, frozen=True, kw_only=True):
 
 
 CONTROL_KINDS: tuple[type[Message], ...] = (
-    Hello, LearnerBeat, ActorBeat, Want, Result, Bye, Exited, Command,
+    Hello, LearnerBeat, ActorBeat, Want, Returned, Result, Bye, Exited, Command,
     Welcome, Directory, Lease, Orders, Status, Reject,
 )  # fmt: skip
 TRAJECTORY_KINDS: tuple[type[Message], ...] = (

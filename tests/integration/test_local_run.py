@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -204,6 +205,60 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     assert "checkpoint_damaged" in (run.folder / "logs/learner-1.log").read_text()
     assert resumed.summary["parameters_sha256"] == undisturbed["sync"]["parameters_sha256"]
     assert books_close(resumed.summary)
+
+
+def test_every_process_of_a_run_can_be_scraped(launch: Callable[..., Run]) -> None:
+    run = launch("watched", "--actors", "2")
+    run.until(lambda: run.iteration() >= 1)
+    log = (run.folder / "logs/head-0.log").read_text()
+    head = re.findall(r"metrics address=(\S+)", log)[-1]
+
+    def targets() -> dict[str, str]:
+        found = json.loads(fetch(f"http://{head}/sd"))
+        return {group["labels"]["name"]: group["targets"][0] for group in found}
+
+    everybody = {"head-0", "actor-0", "actor-1", "learner-0", "learner-1", "learner-2"}
+    run.until(lambda: set(targets()) == everybody)
+    page = f"http://{head}/metrics"
+    run.until(lambda: value(fetch(page), "dm2_head_env_steps_total") > 0)
+    pages = {name: fetch(f"http://{address}/metrics") for name, address in targets().items()}
+    assert value(pages["head-0"], "dm2_head_env_steps_total") > 0
+    assert value(pages["head-0"], "dm2_head_ledger_error") == 0
+    assert value(pages["learner-1"], "dm2_learner_policy_version") >= 1
+    assert value(pages["learner-1"], "dm2_learner_trajectories_received_total") >= 4
+    played = [value(pages[f"actor-{i}"], "dm2_actor_env_steps_total") for i in range(2)]
+    assert sum(played) > 0
+    run.process.send_signal(signal.SIGINT)
+    assert run.wait() == 130
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as response:
+        return response.read().decode()
+
+
+def value(page: str, metric: str) -> float:
+    """The sum of a metric's samples on a page of metrics."""
+    samples = re.findall(rf"^{metric}(?:{{[^}}]*}})? (\S+)$", page, re.MULTILINE)
+    assert samples, f"{metric} is not exported"
+    return sum(float(sample) for sample in samples)
+
+
+def test_a_role_that_keeps_failing_ends_the_run_with_its_reason(
+    launch: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = launch("hopeless", "--actors", "1")
+    run.until(lambda: run.iteration() >= 1)
+    run.process.send_signal(signal.SIGINT)
+    assert run.wait() == 130
+    for commit in (run.folder / "checkpoints/agent_2").glob("commit-*"):
+        (commit / "manifest.json").write_text("{}")
+    hopeless = launch("hopeless", "--actors", "1", "--resume")
+    assert hopeless.wait() == 1
+    text = hopeless.output.read_text()
+    assert "learner-2 keeps failing" in text
+    assert "is damaged; start a new run" in text
+    assert "Traceback" not in text
 
 
 def test_dm2_learns_from_recorded_demonstrations(

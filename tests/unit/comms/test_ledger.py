@@ -72,7 +72,7 @@ def test_settled_payloads_are_forgotten_and_counted():
         book.produce(0, payload)
     send_all(book, 0)
     news = book.on_settle(0, 10, [(1, "duplicate"), (0, "trained"), (0, "trained"), (9, "trained")])
-    assert news == [(1, "duplicate"), (0, "trained")]
+    assert news == [("b", "duplicate"), ("a", "trained")]
     assert book.account(0) == (2, 1, {"duplicate": 1}, 0)
     assert book.account(0).imbalance == 0
     assert book.unsettled == 0

@@ -54,10 +54,9 @@ def make_dispatcher(config, *reports):
 
 
 def lease_all(dispatcher, now=0.0, actors=50):
-    """Give out everything there is; actors that ask again still have what they got before."""
-    held = [f"train/{i}/{n}" for i in range(9) for n in range(SIZE)]
+    """Give out everything there is, each ticket to an actor of its own."""
     for index in range(actors):
-        dispatcher.want((f"actor-{index}", 1), held)
+        dispatcher.want((f"actor-{index}", 1))
     return {ticket.ticket_id: actor for actor, ticket in dispatcher.assignments(now)}
 
 
@@ -91,7 +90,7 @@ def test_the_slowest_learner_decides_what_is_open():
 def test_actors_are_served_in_the_order_they_asked():
     dispatcher = make_dispatcher(make_config(), report(), report())
     for name in ("b", "a", "c"):
-        dispatcher.want((name, 1), ())
+        dispatcher.want((name, 1))
     served = [(actor[0], ticket.index) for actor, ticket in dispatcher.assignments(0.0)]
     assert served == [("b", 0), ("a", 1), ("c", 2)]
 
@@ -99,7 +98,7 @@ def test_actors_are_served_in_the_order_they_asked():
 def test_asking_twice_gives_one_ticket():
     dispatcher = make_dispatcher(make_config(), report(), report())
     for _ in range(2):
-        dispatcher.want(("a", 1), ())
+        dispatcher.want(("a", 1))
     assert len(list(dispatcher.assignments(0.0))) == 1
 
 
@@ -129,22 +128,38 @@ def test_a_lease_ends_with_its_actor():
 
 def test_an_actor_that_is_gone_gets_nothing():
     dispatcher = make_dispatcher(make_config("sync"), report(), report())
-    dispatcher.want(("a", 1), ())
+    dispatcher.want(("a", 1))
     assert dispatcher.gone(("a", 1)) == 0
     assert list(dispatcher.assignments(0.0)) == []
 
 
-def test_a_lease_that_never_arrived_ends_when_its_actor_asks_again():
+def test_a_lease_that_never_arrived_ends_when_its_actor_says_hello_again():
     dispatcher = make_dispatcher(make_config("sync"), report(), report())
-    for held in ((), ("train/0/0",), ("train/0/0",)):
-        dispatcher.want(("a", 1), held)
-        (_, ticket), *_ = dispatcher.assignments(0.0)
-        assert ticket.ticket_id == ("train/0/1" if held else "train/0/0")
+    for _ in range(2):
+        dispatcher.want(("a", 1))
+        assert len(list(dispatcher.assignments(0.0))) == 1
+    dispatcher.holds(("a", 1), ["train/0/1"], now=1.0)
+    assert set(lease_all(dispatcher)) == {"train/0/0", "train/0/2"}
+
+
+def test_a_ticket_given_back_is_leased_again():
+    dispatcher = make_dispatcher(make_config("sync"), report(), report())
+    leased = lease_all(dispatcher, actors=SIZE)
+    dispatcher.give_back(leased["train/0/2"], "train/0/2")
+    assert set(lease_all(dispatcher)) == {"train/0/2"}
+
+
+def test_only_the_holder_of_a_ticket_can_give_it_back():
+    dispatcher = make_dispatcher(make_config("sync"), report(), report())
+    leased = lease_all(dispatcher, actors=SIZE)
+    dispatcher.give_back(leased["train/0/1"], "train/0/2")
+    dispatcher.give_back(("stranger", 1), "train/9/9")
+    assert lease_all(dispatcher) == {}
 
 
 def test_the_next_incarnation_of_a_name_does_not_inherit_leases():
     dispatcher = make_dispatcher(make_config("sync"), report(), report())
-    dispatcher.want(("a", 1), ())
+    dispatcher.want(("a", 1))
     (_, ticket), *_ = dispatcher.assignments(0.0)
     dispatcher.gone(("a", 2))
     assert ticket.ticket_id not in lease_all(dispatcher)
@@ -168,32 +183,40 @@ def test_a_restarted_learner_that_has_less_gets_it_again():
 
 def test_a_ticket_needed_again_does_not_wait_for_a_lease_that_was_fulfilled():
     dispatcher = make_dispatcher(make_config("sync", interval=1000), report(), report())
-    lease_all(dispatcher)
+    lease_all(dispatcher, actors=SIZE)
     for known in (report(1, {0: 0, 1: 6}), report(0)):
         for agent in range(K):
             dispatcher.learner_report(agent, known)
-    dispatcher.want(("new", 1), ())
+    dispatcher.want(("new", 1))
     assert [ticket.ticket_id for _, ticket in dispatcher.assignments(1.0)] == ["train/0/0"]
 
 
 def test_a_new_head_leaves_actors_what_they_hold():
     dispatcher = make_dispatcher(make_config("sync"), report(), report())
-    dispatcher.holds(("a", 1), "train/0/0", now=5.0)
+    dispatcher.holds(("a", 1), ["train/0/0"], now=5.0)
     assert set(lease_all(dispatcher, now=6.0)) == {"train/0/1", "train/0/2"}
     dispatcher.gone(("a", 1))
     assert set(lease_all(dispatcher, now=7.0)) == {"train/0/0"}
 
 
+def test_what_is_held_stays_so_until_every_learner_has_reported():
+    dispatcher = make_dispatcher(make_config("sync"))
+    dispatcher.holds(("a", 1), ["train/0/0"], now=0.0)
+    dispatcher.learner_report(0, report(received={0: {0}}))
+    dispatcher.learner_report(1, report())
+    assert set(lease_all(dispatcher)) == {"train/0/1", "train/0/2"}
+
+
 def test_what_is_held_expires_too():
     dispatcher = make_dispatcher(make_config("sync"), report(), report())
-    dispatcher.holds(("a", 1), "train/0/0", now=5.0)
+    dispatcher.holds(("a", 1), ["train/0/0"], now=5.0)
     assert "train/0/0" in lease_all(dispatcher, now=6.0 + LEASE)
 
 
 def test_the_first_to_claim_a_ticket_keeps_it():
     dispatcher = make_dispatcher(make_config("sync"), report(), report())
-    dispatcher.holds(("a", 1), "train/0/0", now=0.0)
-    dispatcher.holds(("b", 1), "train/0/0", now=0.0)
+    dispatcher.holds(("a", 1), ["train/0/0"], now=0.0)
+    dispatcher.holds(("b", 1), ["train/0/0"], now=0.0)
     assert dispatcher.gone(("b", 1)) == 0
     assert dispatcher.gone(("a", 1)) == 1
 
@@ -268,7 +291,7 @@ def test_a_new_head_finds_an_old_evaluation_that_is_still_due():
 
 def test_tickets_are_counted_by_state():
     dispatcher = make_dispatcher(make_config("sync"), report(), report())
-    dispatcher.want(("a", 1), ())
+    dispatcher.want(("a", 1))
     list(dispatcher.assignments(0.0))
     assert dispatcher.ticket_counts() == {"waiting": SIZE - 1, "leased": 1}
 
@@ -346,7 +369,7 @@ class Run(RuleBasedStateMachine):
 
     @initialize(
         schedule=st.sampled_from(["sync", "pipelined"]),
-        max_env_steps=st.sampled_from([1, 20, 45]),
+        max_env_steps=st.sampled_from([1, 30, 80]),
         interval=st.sampled_from([7, 12, 1000]),
     )
     def begin(self, schedule, max_env_steps, interval):
@@ -383,16 +406,15 @@ class Run(RuleBasedStateMachine):
         actor = self.pick(pick)
         if not actor.known:
             actor.known = True
-            for ticket_id in sorted(actor.holding()):
-                self.head.holds(actor.key, ticket_id, self.now)
-                self.leases.setdefault(ticket_id, (actor.key, self.now + LEASE))
+            held = sorted(actor.holding())
+            self.head.holds(actor.key, held, self.now)
+            for name in set(self.leases) - set(held):
+                self.forget_lease(actor.key, name)
+            for name in held:
+                self.leases.setdefault(name, (actor.key, self.now + LEASE))
         elif actor.playing is None:
             actor.hungry = True
-            held = actor.holding()
-            self.head.want(actor.key, held)
-            for name, (key, _) in list(self.leases.items()):
-                if key == actor.key and name not in held:
-                    del self.leases[name]
+            self.head.want(actor.key)
 
     @rule()
     def head_assigns(self):
@@ -417,9 +439,24 @@ class Run(RuleBasedStateMachine):
         if ticket.kind == tickets.TRAIN:
             for lane in actor.unsettled:
                 lane.add((ticket.iteration, ticket.index))
-        elif actor.known and None not in self.reported:
-            self.note_result(ticket)
+        elif actor.known:
+            self.note_result(actor, ticket)
         actor.playing = None
+
+    @rule(pick=st.integers(0, 99), agent=st.integers(0, K - 1))
+    @precondition(lambda self: self.actors)
+    def trajectory_is_refused(self, pick, agent):
+        """It was damaged: its learner settles it as dropped, and the actor gives the ticket back."""
+        actor = self.pick(pick)
+        if not actor.unsettled[agent] or not actor.known:
+            return
+        iteration, index = sorted(actor.unsettled[agent])[0]
+        if index in self.learners[agent].received.get(iteration, ()):
+            return
+        name = f"train/{iteration}/{index}"
+        actor.unsettled[agent].discard((iteration, index))
+        self.head.give_back(actor.key, name)
+        self.forget_lease(actor.key, name)
 
     @rule(pick=st.integers(0, 99), agent=st.integers(0, K - 1))
     def trajectory_arrives(self, pick, agent):
@@ -457,6 +494,7 @@ class Run(RuleBasedStateMachine):
         known = self.learners[agent].report(self.config)
         self.reported[agent] = known
         self.head.learner_report(agent, known)
+        self.forget_fulfilled_leases()
         self.learners[agent].keep_from = self.head.keep_from
 
     @rule(pick=st.integers(0, 99))
@@ -483,8 +521,9 @@ class Run(RuleBasedStateMachine):
 
     @rule(pick=st.integers(0, 99))
     @precondition(lambda self: any(actor.playing for actor in self.actors.values()))
-    def lease_never_arrives(self, pick):
-        self.pick(pick, lambda actor: actor.playing is not None).playing = None
+    def connection_breaks_with_a_lease(self, pick):
+        actor = self.pick(pick, lambda actor: actor.playing is not None)
+        actor.playing, actor.known = None, False
 
     @rule(agent=st.integers(0, K - 1), damaged=st.sampled_from([0, 0, 0, 1, 2]))
     def learner_restarts(self, agent, damaged):
@@ -602,13 +641,21 @@ class Run(RuleBasedStateMachine):
             for known in self.reported
         )
 
+    def forget_lease(self, key, name):
+        if name in self.leases and self.leases[name][0] == key:
+            del self.leases[name]
+
     def forget_fulfilled_leases(self):
         for name in [name for name in self.leases if self.fulfilled(name)]:
             del self.leases[name]
 
-    def note_result(self, ticket):
+    def note_result(self, actor, ticket):
         version = ticket.iteration
         if version in self.evaluations:
+            return
+        if version > self.head.version:
+            self.head.give_back(actor.key, ticket.ticket_id)
+            self.forget_lease(actor.key, ticket.ticket_id)
             return
         self.head.evaluate_result(version, ticket.index)
         assert self.head.env_steps_of(version) == env_steps_until(version)
