@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-RUN ?= runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
+NOW := $(shell date +%Y%m%d-%H%M%S)
+RUN ?= runs/quickstart-$(NOW)
 LOCAL := $(BIN)/python launch/local.py --preset quickstart --actors 32
 
 .PHONY: setup run test test-all lint format bench

@@ -26,9 +26,12 @@ NO_ACTION = -1
 class _Recording:
     """Joint arrays of E battles over at most T steps, time first.
 
-    observation: float32 [T+1, E, K, O]; available_actions: uint8 [T+1, E, K, A]; alive: uint8 [T+1,
-        E, K];
-    action: uint8 [T, E, K]; log_prob: float32 [T, E, K]; reward: float32 [T, E].
+    observation: float32 [T+1, E, K, O]
+    available_actions: uint8 [T+1, E, K, A]
+    alive: uint8 [T+1, E, K]
+    action: uint8 [T, E, K]
+    log_prob: float32 [T, E, K]
+    reward: float32 [T, E]
     """
 
     observation: npt.NDArray[np.float32]

@@ -16,13 +16,14 @@ PARENT_DIED = 70
 def begin(name: str, logs: Path) -> logging.Logger:
     """Prepare the process of role `name`; returns its logger.
 
-    A terminal's Ctrl-C reaches every process of the group; only the launcher acts on it.
+    Ctrl-C, and the SIGTERM of a batch system, reach every process of the group; only the launcher
+    acts on them.
     """
     logging.basicConfig(
         filename=logs / f"{name}.log", level=logging.INFO, format=_FORMAT, force=True
     )
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         watch = threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True)

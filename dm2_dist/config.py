@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 Algorithm = Literal["ippo", "dm2"]
 Schedule = Literal["sync", "pipelined"]
+Device = Literal["cpu", "cuda"]
 
 
 class ConfigError(ValueError):
@@ -46,6 +47,7 @@ class PPOConfig:
     learning_rate: float = 5e-4
     """Adam step size of the policy and of the critic."""
     adam_epsilon: float = 1e-5
+    """Added to Adam's denominator."""
     epochs: int = 10
     """Passes over the batch per iteration."""
     minibatches: int = 1
@@ -53,14 +55,17 @@ class PPOConfig:
     clip: float = 0.05
     """epsilon: clipping range of the importance ratio and, in normalised units, of the value."""
     discount: float = 0.99
-    """gamma"""
+    """gamma: weight of the next step's value."""
     gae_lambda: float = 0.95
     """lambda of generalised advantage estimation."""
     entropy_coefficient: float = 0.01
+    """Weight of the entropy bonus in the policy loss."""
     value_coefficient: float = 0.5
+    """Weight of the value loss before its gradient is clipped."""
     huber_delta: float = 10.0
     """Width of the quadratic part of the Huber loss."""
     max_gradient_norm: float = 10.0
+    """Clip of the global gradient norm, of policy and critic separately."""
     chunk_length: int = 10
     """L: steps of back-propagation through time."""
     max_behaviour_ratio: float = 2.0
@@ -80,9 +85,14 @@ class ImitationConfig:
     demonstration_episodes: int = 1000
     """Episodes taken from the start of the demonstration file."""
     learning_rate: float = 1e-3
+    """Adam step size of the discriminator."""
+    match_living_time: bool = True
+    """Compare visits per episode, not only observations given life: adds log(n_E / n) of the living
+    steps per episode to the logit. Without it, a team that is told apart earns by dying early."""
     gradient_penalty: float = 10.0
     """Weight of the penalty (||grad logit|| - 1)^2 on interpolated observations."""
     hidden_size: int = 64
+    """Width of the discriminator's two hidden layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +125,7 @@ class RunConfig:
     """Training env steps; the run ends with the iteration that reaches them."""
     demonstrations: str = ""
     """Directory of recorded demonstrations; needed by `dm2`."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """`cpu`, or `cuda`: learner k uses device k modulo the number of devices."""
     learner_threads: int = 1
     """Threads of each learner's arithmetic; rounding may depend on them, hence configured."""
@@ -134,7 +144,7 @@ class RunConfig:
             raise ConfigError(f"schedule is {self.schedule!r}; choose sync or pipelined")
         if self.env != "skirmish":
             raise ConfigError(f"env is {self.env!r}; the only backend so far is skirmish")
-        if self.device not in ("cpu", "cuda"):
+        if self.device not in typing.get_args(Device):
             raise ConfigError(f"device is {self.device!r}; choose cpu or cuda")
         if self.algorithm == "ippo" and self.demonstrations:
             raise ConfigError(

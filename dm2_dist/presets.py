@@ -20,7 +20,7 @@ def default() -> RunConfig:
 
 
 def quickstart() -> RunConfig:
-    """3m, learnt from nothing in a minute or two on two cores."""
+    """3m, learnt from nothing in a few minutes on two cores."""
     return RunConfig(
         preset="quickstart",
         map="3m",

@@ -1,6 +1,7 @@
 """The command line: `dm2 COMMAND ...`. Each command imports the heavy libraries that it needs."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -36,11 +37,11 @@ class Local:
     run: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
     actors: int = 8
     """Actor processes; the result does not depend on their number."""
-    run_dir: Path | None = None
+    run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the run; a new one under runs/ unless given."""
     resume: bool = False
     """Go on with the run in --run-dir."""
-    metrics_port: int | None = None
+    metrics_port: Annotated[int | None, tyro.conf.arg(metavar="PORT")] = None
     """Port of the head's /metrics and /sd; 9400, or a free one if that is taken."""
     plain: bool = False
     """Plain lines instead of the live view."""
@@ -66,7 +67,8 @@ class Record:
     version: int | None = None
     """Parameter version; the newest unless given."""
     greedy: bool = False
-    """Take the most probable actions instead of sampling, as the paper's demonstrators do."""
+    """Take the most probable actions; the paper's demonstrators sample, and so does this command
+    unless told otherwise."""
     seed: int = 0
     """Keys every draw of the recording."""
 
@@ -118,6 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read our output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _dispatch(words: list[str]) -> int:  # noqa: PLR0911 - one arm per command
@@ -153,7 +158,13 @@ def _dispatch(words: list[str]) -> int:  # noqa: PLR0911 - one arm per command
 def _parse(kind: type[Any], command: str, words: list[str], default: Any = None) -> Any:
     """Arguments from the fields of a dataclass; exits with 2 on wrong ones."""
     chosen = {} if default is None else {"default": default}
-    return tyro.cli(kind, prog=f"dm2 {command}", args=words, **chosen)
+    return tyro.cli(
+        kind,
+        prog=f"dm2 {command}",
+        args=words,
+        config=(tyro.conf.FlagCreatePairsOff,),
+        **chosen,
+    )
 
 
 def _base(words: list[str]) -> RunConfig:
@@ -233,7 +244,7 @@ def _evaluate(evaluate: Evaluate) -> int:
     slices, _ = frozen_team.play_episodes(team, evaluate.episodes, evaluate.seed, greedy=greedy)
     scores = frozen_team.scores(slices)
     if evaluate.json:
-        print(json.dumps(scores | {"version": team.version, "map": team.config.map}))
+        print(json.dumps({**scores, "version": team.version, "map": team.config.map}))
     else:
         print(
             f"{team.config.map}, version {team.version}, {evaluate.episodes} "

@@ -114,7 +114,7 @@ def card_of(
     )
 
 
-def scores(slices: Sequence[Slice]) -> dict[str, float]:
+def scores(slices: Sequence[Slice]) -> dict[str, float | int]:
     """Win rate and mean return and length of what was played."""
     first = slices[0]
     return {
@@ -122,5 +122,5 @@ def scores(slices: Sequence[Slice]) -> dict[str, float]:
         "return_mean": float(first.returns().mean()),
         "return_std": float(np.std(first.returns())),
         "length_mean": float(first.length.mean()),
-        "episodes": float(first.num_episodes),
+        "episodes": first.num_episodes,
     }

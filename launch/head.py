@@ -190,7 +190,8 @@ class Head:
         )
         self.record.note_learner(beat)
         self.router.send(peer.identity, self._orders())
-        self._progress.append((time.monotonic(), self.dispatcher.env_steps))
+        if self.dispatcher.version >= 0:
+            self._progress.append((time.monotonic(), self.dispatcher.env_steps))
 
     def _result(self, result: messages.Result) -> None:
         _, version, index = result.ticket_id.split("/")
@@ -201,10 +202,7 @@ class Head:
         line = self.record.note_result(int(version), int(index), result, steps)
         if line is not None:
             self.dispatcher.evaluated.add(int(version))
-            self._event(
-                f"evaluation at {steps:,} env steps: win rate {line['win_rate']:.2f}, "
-                f"return {line['return_mean']:.2f}"
-            )
+            _LOG.info("evaluation env_steps=%s win_rate=%s", steps, line["win_rate"])
 
     def _exited(self, message: messages.Exited) -> None:
         peer = self.peers.get(message.name)

@@ -162,8 +162,8 @@ class _Launcher:
                 self._hear(view)
 
     def close(self) -> None:
-        """See every child off."""
-        self._supervisor.stop(patience=5.0)
+        """See every child off: those of an orderly end are leaving, others are not waited for."""
+        self._supervisor.stop(patience=10.0 if self.head_done else 0.0)
         self._head.close()
 
     def _start_children(self, num_agents: int) -> None:

@@ -118,15 +118,17 @@ class Supervisor:
         return found
 
     def stop(self, patience: float) -> None:
-        """End what still runs: SIGTERM, then SIGKILL after `patience` seconds."""
+        """See everybody off: wait for those that are leaving, kill the others.
+
+        Args:
+            patience: seconds to wait. Children may be killed at any moment; nothing depends on it.
+        """
         self.end_expected(*(child.spec.role for child in self._children.values()))
-        for pid in self.pids().values():
-            _signal(pid, signal.SIGTERM)
         deadline = time.monotonic() + patience
         while self.alive() and time.monotonic() < deadline:
             self.wait(0.1)
         for pid in self.pids().values():
-            _signal(pid, signal.SIGKILL)
+            _kill(pid)
         while self.alive():
             self.wait(0.1)
 
@@ -173,8 +175,8 @@ class Supervisor:
         return len(child.deaths) > child.spec.deaths_allowed
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
+def _kill(pid: int) -> None:
     try:
-        os.kill(pid, number)
+        os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         _LOG.debug("already gone pid=%s", pid)

@@ -147,6 +147,18 @@ class Imitation:
         means = gail.DiscriminatorLoss(*torch.stack(losses).mean(0).unbind(0))
         return {metric: getattr(means, name) for name, metric in _METRICS.items()}
 
+    def living_time_log_ratio(self, slice_: trajectory.Slice) -> float:
+        """What is to be added to the logits of these episodes so that they compare visits.
+
+        Args:
+            slice_: the agent's episodes of this iteration.
+        """
+        if not self._config.match_living_time:
+            return 0.0
+        ours = alive_rows(slice_, self._device).num_rows
+        expert_steps, agent_steps = self._expert.num_rows.mean(), ours.mean()
+        return gail.living_time_log_ratio(float(expert_steps), float(agent_steps))
+
     @torch.no_grad()
     def logit(self, observation: torch.Tensor) -> torch.Tensor:
         """The discriminator's logit, high for the expert, float32 [n], of observations [n, O]."""

@@ -138,7 +138,9 @@ class IndependentLearner:
         if self.imitation is None:
             return batch.reward, {}
         metrics = self.imitation.update(slice_, iteration)
-        logit = self.imitation.logit(batch.observation)
+        ratio = self.imitation.living_time_log_ratio(slice_)
+        logit = self.imitation.logit(batch.observation) + ratio
+        metrics["living_time_log_ratio"] = torch.tensor(ratio)
         metrics["imitation_reward_mean"] = ppo.masked_mean(logit, batch.alive)
         coefficient = self._config.imitation.reward_coefficient
         return gail.mixed_reward(batch.reward, logit, batch.alive, coefficient), metrics

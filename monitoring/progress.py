@@ -166,8 +166,17 @@ def evaluation_line(evaluation: Mapping[str, Any]) -> str:
     )
 
 
+def starting_line(report: Report) -> str:
+    """Who is there already, and who is waited for."""
+    missing = [str(learner["agent"]) for learner in report["learners"] if not learner["alive"]]
+    waiting = f"waiting for learner {', '.join(missing)}" if missing else "all learners are here"
+    return f"starting: {report['actors']['alive']} actors are here; {waiting}"
+
+
 def progress_line(report: Report, bottleneck: str) -> str:
     """One report in words."""
+    if report["state"] == "starting":
+        return starting_line(report)
     done, total = report["env_steps"], report["max_env_steps"]
     left = report["seconds_left"]
     parts = [

@@ -1,10 +1,12 @@
 """Every message that crosses a process boundary: one frozen struct per kind, nothing untyped.
 
-Three conversations:
-  control      actor, learner, launcher  <->  head       HELLO, BEAT, WANT, RESULT, BYE, ...
-  trajectories actor                     <->  learner k  OPEN, TRAJECTORY, GET  <->  CREDIT, SETTLE,
-  REJECT, PARAMETERS parameters   learner k                  ->  actors     PARAMETERS, BEACON
-  (published; dropped ones are repaired by GET)
+Three conversations, each in both directions:
+  control       actors, learners and the launcher with the head:
+                HELLO, BEAT, WANT, RESULT, BYE / WELCOME, LEASE, ORDERS, STATUS
+  trajectories  an actor with learner k:
+                OPEN, TRAJECTORY, GET / CREDIT, SETTLE, PARAMETERS, REJECT
+  parameters    learner k to every actor: PARAMETERS, BEACON
+                (published; who missed one sees the beacon and asks with GET)
 
 Frame 1 is a msgpack header of at most 4 KiB (256 KiB on control), frame 2 one optional body of raw
 bytes. CREDIT says "it is off the wire, send more"; SETTLE says "the checkpoint that contains its

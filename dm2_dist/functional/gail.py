@@ -6,6 +6,7 @@ observation. The gradient of the whole loss in closed form is in
 `functional.discriminator_gradient`.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -59,6 +60,21 @@ def gradient_penalty(gradient: torch.Tensor) -> torch.Tensor:
     """
     norm: torch.Tensor = torch.linalg.vector_norm(gradient, dim=-1)
     return (norm - TARGET_GRADIENT_NORM).square().mean()
+
+
+def living_time_log_ratio(expert_steps: float, agent_steps: float) -> float:
+    """log(n_E / n), to be added to a logit learned on living rows only.
+
+    A discriminator that sees as much of either side learns log(p_E / p) of the observations *given
+    life*. Matching what was seen means matching visits per episode, log(n_E p_E / n p), where n is
+    the living steps per episode. Without this term a team that is told apart easily, so that its
+    logits are negative, earns by dying early.
+
+    Args:
+        expert_steps: n_E, living steps per episode of the demonstrator.
+        agent_steps: n, living steps per episode of the agent.
+    """
+    return math.log(expert_steps / agent_steps)
 
 
 def mixed_reward(

@@ -66,3 +66,15 @@ def test_mixed_reward_adds_the_scaled_logit_of_living_rows_only():
         0.3,
     )
     torch.testing.assert_close(reward, torch.tensor([4.0, -1.0, 3.0]))
+
+
+def test_living_time_turns_frequencies_given_life_into_visits_per_episode():
+    generator = np.random.default_rng(3)
+    expert_visits, agent_visits = generator.random((2, 7))  # of 7 observations, per episode
+    given_life = np.log((expert_visits / expert_visits.sum()) / (agent_visits / agent_visits.sum()))
+    ratio = gail.living_time_log_ratio(expert_visits.sum(), agent_visits.sum())
+    np.testing.assert_allclose(given_life + ratio, np.log(expert_visits / agent_visits))
+
+
+def test_living_time_of_equal_lives_changes_nothing():
+    assert gail.living_time_log_ratio(12.5, 12.5) == 0.0

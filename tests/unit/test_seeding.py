@@ -22,7 +22,9 @@ def test_seeds_fit_64_bits(key):
 
 
 def test_numbers_and_words_are_different_keys():
-    assert len({seeding.derive(1), seeding.derive("1"), seeding.derive(1, ""), seeding.derive()}) == 4
+    assert (
+        len({seeding.derive(1), seeding.derive("1"), seeding.derive(1, ""), seeding.derive()}) == 4
+    )
 
 
 def test_seeds_never_change_between_releases():

@@ -279,7 +279,7 @@ def find(name: str) -> BattleMap:
     """
     row = MAPS.get(name)
     if row is None:
-        nearest = difflib.get_close_matches(name, MAPS, n=3, cutoff=0.4)
+        nearest = difflib.get_close_matches(name, MAPS, n=2, cutoff=0.5)
         guess = f"did you mean {' or '.join(nearest)}? " if nearest else ""
         raise UnknownMapError(f"unknown map {name!r}; {guess}Known maps: {', '.join(MAPS)}")
     return row

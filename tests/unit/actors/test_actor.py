@@ -16,7 +16,12 @@ from dm2_dist.ticket import Ticket
 
 K = 3
 TICKET = Ticket(
-    kind="train", iteration=0, index=0, seeds=(11, 2**64 - 1, 13, 14), versions=(0,) * K, greedy=False
+    kind="train",
+    iteration=0,
+    index=0,
+    seeds=(11, 2**64 - 1, 13, 14),
+    versions=(0,) * K,
+    greedy=False,
 )
 OTHER = replace(TICKET, index=1, seeds=(21, 22, 23, 24))
 
@@ -55,9 +60,7 @@ def played(policy, battles):
 
 
 def as_bytes(slices):
-    return [
-        getattr(part, name).tobytes() for part in slices for name in trajectory.SLICE_FIELDS
-    ]
+    return [getattr(part, name).tobytes() for part in slices for name in trajectory.SLICE_FIELDS]
 
 
 def rows_of(part, episode):

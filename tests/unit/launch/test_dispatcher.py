@@ -250,7 +250,8 @@ def test_the_end_is_evaluated_even_between_two_multiples():
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "due"), [(0, 11, []), (0, 12, [1]), (11, 12, [1]), (12, 23, []), (12, 40, [1])]
+    ("before", "after", "due"),
+    [(0, 11, []), (0, 12, [1]), (11, 12, [1]), (12, 23, []), (12, 40, [1])],
 )
 def test_an_evaluation_is_due_where_a_multiple_of_the_interval_is_crossed(before, after, due):
     config = make_config(max_env_steps=1000, interval=12)

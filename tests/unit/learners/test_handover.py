@@ -31,11 +31,11 @@ class Taker(threading.Thread):
 
 
 def start_waiting(handover):
-    """A thread inside `take`; there is nothing for it yet."""
+    """A thread that finds nothing to take and stays."""
     taker = Taker(handover)
     taker.start()
-    while taker.is_alive() and not handover._condition._waiters:
-        pass
+    taker.join(0.05)
+    assert taker.is_alive()
     return taker
 
 

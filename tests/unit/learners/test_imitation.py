@@ -138,3 +138,18 @@ def test_logit_is_that_of_the_module():
     torch.testing.assert_close(
         ours.logit(observation), ours.discriminator(observation).detach(), atol=1e-6, rtol=0.0
     )
+
+
+def test_a_life_half_as_long_is_no_gain():
+    expert = make_slice([np.zeros((9, 2)) for _ in range(8)])
+    short = make_slice([np.zeros((5, 2)) for _ in range(8)])
+    assert make(expert).living_time_log_ratio(short) == pytest.approx(np.log(2.0))
+    assert make(short).living_time_log_ratio(expert) == pytest.approx(-np.log(2.0))
+    assert make(expert, match_living_time=False).living_time_log_ratio(short) == 0.0
+
+
+def test_living_time_counts_steps_before_death_only():
+    expert = make_slice([np.zeros((9, 2))] * 4)
+    alive = np.tile(np.array([1, 1, 0, 0, 0, 0, 0, 0, 0], dtype=np.uint8), 4)
+    dying = make_slice([np.zeros((9, 2))] * 4, alive)
+    assert make(expert).living_time_log_ratio(dying) == pytest.approx(np.log(8 / 2))

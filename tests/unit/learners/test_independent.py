@@ -14,6 +14,7 @@ DM2_METRICS = {
     "logit_expert_mean",
     "logit_agent_mean",
     "imitation_reward_mean",
+    "living_time_log_ratio",
 }
 IPPO_METRICS = {
     "policy_loss",

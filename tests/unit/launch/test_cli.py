@@ -1,0 +1,352 @@
+"""The command line: what it prints, what it answers to mistakes, and how little it needs for that."""
+
+import json
+import re
+import resource
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from dm2_dist import checkpoint, demonstrations, networks, presets, run_directory
+from dm2_dist import config as configuration
+from dm2_dist.comms import codec
+from dm2_dist.config import CollectionConfig, RunConfig
+from dm2_dist.envs import make
+from launch.cli import main
+
+COMMANDS = {"local", "record", "evaluate", "curves", "presets", "show-config", "bench"}
+LOCAL_FLAGS = """
+    --help --actors --run-dir --resume --no-resume --metrics-port --plain --no-plain
+    --preset --env --map --algorithm --schedule --seed --max-env-steps --demonstrations
+    --device --learner-threads
+    --collection.episodes-per-iteration --collection.episodes-per-ticket
+    --network.hidden-size --network.policy-head-gain
+    --ppo.learning-rate --ppo.adam-epsilon --ppo.epochs --ppo.minibatches --ppo.clip
+    --ppo.discount --ppo.gae-lambda --ppo.entropy-coefficient --ppo.value-coefficient
+    --ppo.huber-delta --ppo.max-gradient-norm --ppo.chunk-length --ppo.max-behaviour-ratio
+    --imitation.reward-coefficient --imitation.steps --imitation.episodes-per-step
+    --imitation.demonstration-episodes --imitation.learning-rate --imitation.gradient-penalty
+    --imitation.match-living-time --imitation.no-match-living-time --imitation.hidden-size
+    --evaluation.interval-env-steps --evaluation.episodes
+"""
+CONFIG = RunConfig(map="3m", collection=CollectionConfig(episodes_per_ticket=2))
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """A working directory of its own, so that a run started by mistake is seen."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def refused(capsys, elsewhere):
+    """Run a command that must fail; gives its code and the one sentence it said."""
+
+    def run(*words):
+        code = main(words)
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert output.err.startswith("dm2: ")
+        assert output.err.count("\n") == 1
+        assert list(elsewhere.iterdir()) == []
+        return code, output.err
+
+    return run
+
+
+@pytest.fixture
+def printed(capsys):
+    """Run a command that must do; gives what it printed."""
+
+    def run(*words):
+        assert main(words) == 0
+        output = capsys.readouterr()
+        assert output.err == ""
+        return output.out
+
+    return run
+
+
+@pytest.fixture
+def run_root(tmp_path):
+    """A run of CONFIG that never trained anything."""
+    directory, lock = run_directory.acquire(tmp_path / "run", CONFIG, resume=False)
+    lock.release()
+    return directory.root
+
+
+@pytest.fixture
+def trained_root(run_root):
+    """A run on 3m whose three learners keep the versions 4 and 5."""
+    spec = make.describe("skirmish", "3m")
+    size = spec.observation_size + spec.num_actions + spec.num_agents
+    for agent in range(spec.num_agents):
+        policy = networks.make_policy(size, spec.num_actions, CONFIG.network, 0, agent)
+        arrays = {name: tensor.detach().numpy() for name, tensor in policy.state_dict().items()}
+        body, _ = codec.encode_parameters(arrays)
+        folder = run_directory.RunDirectory(run_root).checkpoints(agent)
+        for version in (4, 5):
+            checkpoint.save_parameters(folder, version, body)
+    return run_root
+
+
+# --- help ---
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
+def test_the_help_lists_the_commands(printed, words):
+    text = printed(*words)
+    assert set(re.findall(r"^  ([a-z-]+)  ", text, re.MULTILINE)) == COMMANDS
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert command in capsys.readouterr().out
+
+
+def test_the_flags_of_local_grow_only_on_purpose(capsys):
+    with pytest.raises(SystemExit):
+        main(["local", "--help"])
+    text = capsys.readouterr().out
+    options = re.findall(r"^\W*?(?:-h, )?(--[a-z][^ ]+(?:, --[^ ]+)?)", text, re.MULTILINE)
+    flags = [flag for option in options for flag in option.split(", ")]
+    assert sorted(flags) == sorted(LOCAL_FLAGS.split())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["local", "--help"], ["presets"]])
+def test_help_takes_less_than_a_second_and_no_heavy_library(words):
+    program = (
+        "import sys\n"
+        "from launch.cli import main\n"
+        "try:\n"
+        f"    main({words!r})\n"
+        "finally:\n"
+        "    heavy = {'torch', 'numba', 'zmq'} & set(sys.modules)\n"
+        "    sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+
+    def allow_two_seconds():
+        """The kernel ends a process that computes for longer: twice what we promise."""
+        resource.setrlimit(resource.RLIMIT_CPU, (2, 2))
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=allow_two_seconds,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+# --- presets and configurations ---
+
+
+def test_presets_are_listed_with_a_line_each(printed):
+    lines = printed("presets").splitlines()
+    assert [line.split()[0] for line in lines] == list(presets.PRESETS)
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_a_preset_is_shown_and_starts_a_configuration(printed, name):
+    expected = presets.by_name(name)
+    assert configuration.from_json(printed("presets", name)) == expected
+    assert configuration.from_json(printed("show-config", "--preset", name)) == expected
+    assert configuration.from_json(printed("show-config", f"--preset={name}")) == expected
+
+
+def test_flags_change_single_keys_of_a_preset(printed):
+    words = "--preset quickstart --seed 7 --ppo.clip 0.3 --algorithm dm2 --demonstrations d"
+    shown = configuration.from_json(printed("show-config", *words.split()))
+    changes = configuration.differences(presets.by_name("quickstart"), shown)
+    assert [change.partition(":")[0] for change in changes] == [
+        "algorithm",
+        "seed",
+        "demonstrations",
+        "ppo.clip",
+    ]
+
+
+# --- mistakes: code 2 ---
+
+
+def test_an_unknown_command_is_refused(refused):
+    code, sentence = refused("lokal")
+    assert code == 2
+    assert "'lokal'" in sentence
+
+
+@pytest.mark.parametrize("command", ["local", "show-config"])
+def test_an_unknown_preset_is_refused_with_the_nearest(refused, command):
+    code, sentence = refused(command, "--preset", "quikstart")
+    assert code == 2
+    assert "did you mean quickstart" in sentence
+
+
+def test_an_unknown_map_is_refused_with_the_nearest(refused):
+    code, sentence = refused("local", "--map", "5m_vs_6n")
+    assert code == 2
+    assert "did you mean 5m_vs_6m" in sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("local --env smac", "env"),
+        ("local --actors 0", "actors"),
+        ("local --seed -1", "seed"),
+        ("local --max-env-steps 0", "max_env_steps"),
+        ("local --demonstrations d", "demonstrations"),
+        ("local --algorithm dm2", "--demonstrations"),
+        ("local --imitation.episodes-per-step 300", "imitation.episodes_per_step"),
+        ("local --resume", "--run-dir"),
+        ("show-config --ppo.clip -1", "ppo.clip"),
+        ("presets nothing-like-it", "quickstart"),
+        ("record nowhere --output there --episodes 0", "episodes"),
+        ("evaluate nowhere --episodes -3", "episodes"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_name(refused, words, named):
+    code, sentence = refused(*words.split())
+    assert code == 2
+    assert named in sentence
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "local --seed abc",
+        "local --actors many",
+        "local --colour red",
+        "local --schedule async",
+        "local --algorithm qmix",
+        "local --preset",
+        "record",
+        "record run",
+        "show-config 3m",
+    ],
+)
+def test_words_that_do_not_parse_stop_with_code_2(words, capsys, elsewhere):
+    with pytest.raises(SystemExit) as stop:
+        main(words.split())
+    assert stop.value.code == 2
+    assert capsys.readouterr().err
+    assert list(elsewhere.iterdir()) == []
+
+
+# --- the world: code 1 ---
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["evaluate nowhere", "record nowhere --output there", "local --resume --run-dir nowhere"],
+)
+def test_a_missing_run_is_an_error(refused, words):
+    code, sentence = refused(*words.split())
+    assert code == 1
+    assert "nowhere holds no run" in sentence
+
+
+@pytest.mark.parametrize("command", ["evaluate", "record --output there"])
+def test_a_run_without_parameters_is_an_error(refused, run_root, command):
+    code, sentence = refused(*command.split(), str(run_root))
+    assert code == 1
+    assert "no parameters yet" in sentence
+
+
+def test_a_version_that_is_not_kept_is_an_error_that_lists_the_others(refused, trained_root):
+    code, sentence = refused("evaluate", str(trained_root), "--version", "3")
+    assert code == 1
+    assert "keeps the versions 4, 5, not 3" in sentence
+
+
+def test_missing_demonstrations_are_an_error(refused):
+    code, sentence = refused("local", "--algorithm", "dm2", "--demonstrations", "nowhere")
+    assert code == 1
+    assert "dm2 record" in sentence
+
+
+def test_a_second_run_in_the_same_directory_is_an_error(refused, run_root):
+    code, sentence = refused("local", "--run-dir", str(run_root))
+    assert code == 1
+    assert "--resume" in sentence
+
+
+def test_resuming_another_configuration_is_an_error_that_names_the_key(refused, run_root):
+    code, sentence = refused("local", "--resume", "--run-dir", str(run_root), "--seed", "9")
+    assert code == 1
+    assert "seed: 0 before, 9 now" in sentence
+
+
+def test_a_directory_in_use_is_an_error(refused, run_root):
+    _, lock = run_directory.acquire(run_root, CONFIG, resume=True)
+    with lock:
+        code, sentence = refused("local", "--resume", "--run-dir", str(run_root))
+    assert code == 1
+    assert "in use by another dm2 process" in sentence
+
+
+def test_a_port_in_use_is_an_error(refused, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, sentence = refused(
+            "local", "--metrics-port", port, "--run-dir", str(tmp_path / "new")
+        )
+    assert code == 1
+    assert f"--metrics-port {port} cannot be used" in sentence
+
+
+# --- frozen teams ---
+
+
+def test_recording_writes_demonstrations_of_the_newest_version(printed, trained_root, tmp_path):
+    output = tmp_path / "set"
+    text = printed("record", str(trained_root), "--output", str(output), "--episodes", "3")
+    assert "recorded 3 episodes of 3m with version 5" in text
+    spec = make.describe("skirmish", "3m")
+    sizes = (spec.num_agents, spec.observation_size, spec.num_actions)
+    card = demonstrations.check(output, "3m", sizes, episodes=3)
+    assert not card.greedy
+    assert all(policy.startswith("5:") for policy in card.policies)
+    for agent in range(spec.num_agents):
+        part = demonstrations.read_agent(output, agent, episodes=3)
+        assert tuple(part.length.tolist()) == card.lengths
+
+
+def test_recording_again_gives_the_same_files(printed, trained_root, tmp_path):
+    sets = [tmp_path / name for name in ("first", "second", "other seed")]
+    for output, seed in zip(sets, "001", strict=True):
+        printed(
+            "record", str(trained_root), "--output", str(output), "--episodes=3", "--seed", seed
+        )
+    first, second, other = ((path / "agent_0.safetensors").read_bytes() for path in sets)
+    assert first == second
+    assert first != other
+
+
+def test_recording_over_demonstrations_is_an_error(refused, printed, trained_root, tmp_path):
+    words = ("record", str(trained_root), "--output", str(tmp_path / "set"), "--episodes", "1")
+    printed(*words)
+    code, sentence = refused(*words)
+    assert code == 1
+    assert "already holds demonstrations" in sentence
+
+
+def test_an_evaluation_is_printed_as_a_sentence_or_as_json(printed, trained_root):
+    words = ("evaluate", str(trained_root), "--episodes", "3")
+    assert "3m, version 5, 3 greedy episodes: win rate" in printed(*words)
+    assert "version 4, 3 sampled episodes" in printed(*words, "--version", "4", "--sampled")
+    scores = json.loads(printed(*words, "--json"))
+    assert (scores["version"], scores["map"], scores["episodes"]) == (5, "3m", 3)
+    assert 0.0 <= scores["win_rate"] <= 1.0
+    assert json.loads(printed(*words, "--json")) == scores
