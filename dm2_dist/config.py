@@ -125,6 +125,8 @@ class RunConfig:
     """Training env steps; the run ends with the iteration that reaches them."""
     demonstrations: str = ""
     """Directory of recorded demonstrations; needed by `dm2`."""
+    demonstrations_sha256: str = ""
+    """Digest of that directory; the launcher fills it in, and refuses another one afterwards."""
     device: Device = "cpu"
     """`cpu`, or `cuda`: learner k uses device k modulo the number of devices."""
     learner_threads: int = 1

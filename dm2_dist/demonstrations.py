@@ -5,6 +5,7 @@ A demonstration set is a folder: `demonstrations.json` (who, which map, how good
 agent is the same joint episode. Written by `launch.record`; read by `learners.main`.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -128,6 +129,15 @@ def check(folder: Path, map_name: str, sizes: tuple[int, int, int], episodes: in
             f"{episodes}; record more or lower --imitation.demonstration-episodes"
         )
     return card
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over the set's card and arrays, hexadecimal: equal means the same demonstrations."""
+    total = hashlib.sha256()
+    for path in [folder / _CARD, *sorted(folder.glob("agent_*.safetensors"))]:
+        total.update(path.name.encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
 
 
 def read_agent(folder: Path, agent: int, episodes: int) -> Slice:

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,6 +28,7 @@ from dm2_dist.comms import codec, messages
 from dm2_dist.comms.sockets import Dealer
 from dm2_dist.config import ConfigError, RunConfig
 from dm2_dist.envs import make
+from dm2_dist.envs.interface import EnvironmentSpec
 from dm2_dist.run_directory import RunDirectory
 from launch import head_main
 from launch.record import RunRecord
@@ -70,15 +71,7 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
             each.
     """
     spec = make.describe(config.env, config.map)
-    if config.uses_demonstrations:
-        if not config.demonstrations:
-            raise ConfigError(
-                "algorithm dm2 needs --demonstrations DIR; record some with `dm2 record`, "
-                "or choose --algorithm ippo"
-            )
-        sizes = (spec.num_agents, spec.observation_size, spec.num_actions)
-        wanted = config.imitation.demonstration_episodes
-        demonstrations.check(Path(config.demonstrations), config.map, sizes, wanted)
+    config = _with_demonstrations(config, spec)
     _check_device(config)
     root = options.run_dir.absolute()
     directory, lock = run_directory.acquire(root, config, resume=options.resume)
@@ -101,6 +94,27 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
     if launcher.failure:
         raise RunFailedError(launcher.failure)
     return 130 if launcher.interrupted else 0
+
+
+def _with_demonstrations(config: RunConfig, spec: EnvironmentSpec) -> RunConfig:
+    """Check the demonstrations and pin them: an absolute path and the digest of what is there."""
+    if not config.uses_demonstrations:
+        return config
+    if not config.demonstrations:
+        raise ConfigError(
+            "algorithm dm2 needs --demonstrations DIR; record some with `dm2 record`, "
+            "or choose --algorithm ippo"
+        )
+    folder = Path(config.demonstrations).absolute()
+    sizes = (spec.num_agents, spec.observation_size, spec.num_actions)
+    demonstrations.check(folder, config.map, sizes, config.imitation.demonstration_episodes)
+    found = demonstrations.digest(folder)
+    if config.demonstrations_sha256 not in ("", found):
+        raise demonstrations.DemonstrationsError(
+            f"{folder} is not what the run was started with (its digest is {found[:16]}, not "
+            f"{config.demonstrations_sha256[:16]}); bring the old demonstrations back"
+        )
+    return replace(config, demonstrations=str(folder), demonstrations_sha256=found)
 
 
 def _check_device(config: RunConfig) -> None:
