@@ -8,20 +8,18 @@ learner that was restarted. All waiting happens in `pump`, which also says the h
 import logging
 import os
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from actors.parameter_cache import ParameterCache, Parameters
 from dm2_dist.comms import codec, messages
 from dm2_dist.comms.control import HeadLink
 from dm2_dist.comms.counter_file import CounterFile
 from dm2_dist.comms.ledger import TRAINED, ActorBook
 from dm2_dist.comms.refusal import Reason, Refused
-from dm2_dist.comms.sockets import Dealer, Frames, Poller, Subscriber
+from dm2_dist.comms.sockets import Dealer, Frames, Poller
 from dm2_dist.ticket import Ticket
 from dm2_dist.trajectory import Slice
 
@@ -29,9 +27,6 @@ _LOG = logging.getLogger(__name__)
 _BEAT_SECONDS = 1.0
 _OPEN_SECONDS = 1.0
 _GET_SECONDS = 0.5
-_KEPT_VERSIONS = 6
-
-Parameters = dict[str, npt.NDArray[np.float32]]
 
 
 class Leaving(Exception):
@@ -80,16 +75,12 @@ class ActorSession:
             ledger / f"{source.name}@{source.incarnation}.cnt", source, num_agents
         )
         self._head = HeadLink(head, source, self._hello)
-        self._subscriber = Subscriber()
+        self._parameters = ParameterCache(num_agents)
         self._poller = Poller()
         self._poller.add(self._head.dealer)
-        self._poller.add(self._subscriber)
+        self._poller.add(self._parameters.subscriber)
         self._learners: dict[int, Dealer] = {}
-        self._streams: dict[int, str] = {}
         self._opened_at: dict[int, float] = {}
-        self._bodies: dict[int, OrderedDict[int, tuple[bytes, str]]] = {
-            agent: OrderedDict() for agent in range(num_agents)
-        }
         self._run_id = ""
         self._leases: deque[Ticket] = deque()
         self._playing: Ticket | None = None
@@ -124,9 +115,12 @@ class ActorSession:
         asked_at = 0.0
         while True:
             self._check_leaving()
-            missing = [k for k, version in enumerate(versions) if version not in self._bodies[k]]
+            missing = self._parameters.missing(versions)
             if not missing:
-                break
+                policies = self._parameters.take(versions)
+                if policies is not None:
+                    return policies
+                continue
             now = time.monotonic()
             if now - asked_at >= _GET_SECONDS:
                 asked_at = now
@@ -135,10 +129,6 @@ class ActorSession:
                         get = messages.Get(source=self.source, version=versions[agent])
                         self._learners[agent].send(get)
             self.pump(0.05)
-        return [
-            codec.decode_parameters(*self._bodies[agent][version])
-            for agent, version in enumerate(versions)
-        ]
 
     def deliver(self, ticket: Ticket, slices: Sequence[Slice]) -> None:
         """Enter a played ticket into the books and send each agent's slice to its learner."""
@@ -185,7 +175,7 @@ class ActorSession:
         self._head.send(messages.Bye(source=self.source))
         for dealer in (*self._learners.values(), self._head.dealer):
             dealer.close()
-        self._subscriber.close()
+        self._parameters.subscriber.close()
 
     # --- the sockets ---
 
@@ -195,8 +185,7 @@ class ActorSession:
         now = time.monotonic()
         for message in self._head.poll(now):
             self._from_head(message)
-        while (frames := self._subscriber.recv()) is not None:
-            self._from_learner(frames)
+        self._parameters.receive()
         for agent, dealer in self._learners.items():
             self._converse(agent, dealer, now)
         if now - self._beat_at >= _BEAT_SECONDS:
@@ -230,11 +219,7 @@ class ActorSession:
                 self._learners[agent] = Dealer(trajectories, identity)
                 self._poller.add(self._learners[agent])
             self._learners[agent].reconnect(trajectories)
-            if self._streams.get(agent) != parameters:
-                if agent in self._streams:
-                    self._subscriber.disconnect(self._streams[agent])
-                self._subscriber.connect(parameters)
-                self._streams[agent] = parameters
+            self._parameters.follow(agent, parameters)
 
     def _converse(self, agent: int, dealer: Dealer, now: float) -> None:
         """Open the conversation where needed, hear the learner out, send what it granted."""
@@ -256,7 +241,7 @@ class ActorSession:
         if dealer.send(opening):
             self.book.on_open(agent)
 
-    def _from_learner(self, frames: Frames, agent: int = -1) -> None:
+    def _from_learner(self, frames: Frames, agent: int) -> None:
         try:
             message = codec.unpack(frames.header, messages.TRAJECTORY_KINDS)
         except Refused as refusal:
@@ -264,10 +249,7 @@ class ActorSession:
             return
         match message:
             case messages.Parameters() if frames.body is not None:
-                kept = self._bodies[message.agent]
-                kept[message.version] = bytes(frames.body), message.digest
-                while len(kept) > _KEPT_VERSIONS:
-                    kept.popitem(last=False)
+                self._parameters.keep(message, bytes(frames.body))
             case messages.Credit():
                 self.book.on_credit(
                     agent, message.learner_incarnation, message.amount, opens=message.opens
@@ -281,7 +263,7 @@ class ActorSession:
                 self._counters.set_settled(agent, account.produced - account.unsettled)
             case messages.Reject():
                 raise RuntimeError(f"learner {agent} refuses this actor: {message.reason}")
-            case messages.Beacon() | messages.Missing():
+            case messages.Missing():
                 _LOG.debug("agent=%s version=%s", message.agent, message.version)
             case _:
                 _LOG.warning("unexpected kind=%s", message.kind)

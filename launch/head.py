@@ -9,7 +9,6 @@ killed at any moment, it is started again and goes on. Fed by actors and learner
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 from dm2_dist.comms import codec, messages
@@ -19,29 +18,16 @@ from dm2_dist.config import RunConfig, to_json
 from dm2_dist.envs.interface import EnvironmentSpec
 from dm2_dist.run_directory import RunDirectory
 from dm2_dist.ticket import Ticket, lag_of
+from launch import status
 from launch.dispatcher import Dispatcher, LearnerReport
-from launch.record import RunRecord, actor_counters
+from launch.record import RunRecord
+from launch.status import Peer, Speed
 
 _LOG = logging.getLogger(__name__)
 _SILENCE_SECONDS = 10.0
 _LEASE_SECONDS = 300.0
 _DRAIN_SECONDS = 60.0
 _STOP_SECONDS = 30.0
-_SPEED_WINDOW_SECONDS = 15.0
-
-
-@dataclass(slots=True)
-class Peer:
-    """A role that said HELLO.
-
-    identity: its ROUTER identity; beat: its newest heartbeat.
-    """
-
-    identity: bytes
-    hello: messages.Hello
-    last_heard: float
-    playing: bool = False
-    beat: messages.LearnerBeat | messages.ActorBeat | None = None
 
 
 class Head:
@@ -71,7 +57,7 @@ class Head:
         self.done = False
         self.events: deque[str] = deque(maxlen=20)
         self._phase_since = time.monotonic()
-        self._progress: deque[tuple[float, int]] = deque(maxlen=200)
+        self._speed = Speed()
 
     def step(self, timeout: float) -> None:
         """Wait for messages, answer them, lease tickets, move the run along."""
@@ -191,7 +177,7 @@ class Head:
         self.record.note_learner(beat)
         self.router.send(peer.identity, self._orders())
         if self.dispatcher.version >= 0:
-            self._progress.append((time.monotonic(), self.dispatcher.env_steps))
+            self._speed.note(time.monotonic(), self.dispatcher.env_steps)
 
     def _result(self, result: messages.Result) -> None:
         _, version, index = result.ticket_id.split("/")
@@ -308,7 +294,7 @@ class Head:
     def report(self) -> dict[str, Any]:
         """The run at a glance: for the terminal, `/status` and the summary."""
         steps = self.dispatcher.env_steps
-        speed = self._recent_speed()
+        speed = self._speed.per_second(time.monotonic())
         left = max(self.config.max_env_steps - steps, 0)
         evaluations = self.record.evaluations
         newest = evaluations[-1] if evaluations else {}
@@ -334,9 +320,9 @@ class Head:
             "win_rate_best": max((line["win_rate"] for line in evaluations), default=None),
             "return_mean": newest.get("return_mean"),
             "evaluations": evaluations,
-            "actors": self._actors_report(),
-            "learners": self._learners_report(),
-            "ledger": self._ledger_report(),
+            "actors": status.actors(self.peers, self.record),
+            "learners": status.learners(self.peers, self.spec.num_agents),
+            "ledger": status.ledger(self.peers, self.directory),
             "tickets": self.dispatcher.ticket_counts(),
             "restarts": {"actor": 0, "learner": 0, "head": 0} | self.record.restarts,
             "events": list(self.events),
@@ -348,67 +334,6 @@ class Head:
         if self.phase != "run":
             return "draining" if self.interrupted else "finished"
         return "training" if self.dispatcher.version >= 0 else "starting"
-
-    def _recent_speed(self) -> float:
-        """Env steps per second over the last quarter of a minute."""
-        now = time.monotonic()
-        while self._progress and now - self._progress[0][0] > _SPEED_WINDOW_SECONDS:
-            self._progress.popleft()
-        if not self._progress:
-            return 0.0
-        since, steps = self._progress[0]
-        return (self._progress[-1][1] - steps) / max(now - since, 1.0)
-
-    def _actors_report(self) -> dict[str, Any]:
-        actors = [peer for peer in self.peers.values() if peer.hello.role == "actor"]
-        playing = sum(peer.playing for peer in actors)
-        return {
-            "alive": len(actors),
-            "playing": playing,
-            "waiting": len(actors) - playing,
-            "restarts": self.record.restarts.get("actor", 0),
-            "phases": self.record.phases("actor"),
-        }
-
-    def _learners_report(self) -> list[dict[str, Any]]:
-        rows = []
-        for agent in range(self.spec.num_agents):
-            peer = self.peers.get(f"learner-{agent}")
-            beat = peer.beat if peer is not None else None
-            known = beat if isinstance(beat, messages.LearnerBeat) else None
-            rows.append(
-                {
-                    "agent": agent,
-                    "alive": peer is not None,
-                    "version": known.version if known else 0,
-                    "metrics": known.metrics if known else {},
-                    "phases": known.phases if known else {},
-                }
-            )
-        return rows
-
-    def _ledger_report(self) -> dict[str, Any]:
-        """The live books.
-
-        Trajectories are counted before they are sent, so a surplus is an error at any time.
-        """
-        trained = 0
-        dropped: dict[str, int] = {}
-        for peer in list(self.peers.values()):
-            if isinstance(peer.beat, messages.LearnerBeat):
-                trained += peer.beat.trained
-                for reason, count in peer.beat.dropped.items():
-                    dropped[reason] = dropped.get(reason, 0) + count
-        accounted = trained + sum(dropped.values())
-        produced = sum(sum(entry.produced) for entry in actor_counters(self.directory))
-        return {
-            "produced": produced,
-            "trained": trained,
-            "dropped": dropped,
-            "lost": {},
-            "in_flight": max(produced - accounted, 0),
-            "error": max(accounted - produced, 0),
-        }
 
 
 def _key(source: messages.Source) -> tuple[str, int]:

@@ -46,6 +46,7 @@ class Intake(threading.Thread):
         self,
         config: RunConfig,
         spec: EnvironmentSpec,
+        run_id: str,
         journal: Journal,
         head: HeadLink,
         listen: tuple[str, str],
@@ -56,7 +57,8 @@ class Intake(threading.Thread):
         self.outbox: Mailbox[Trained] = Mailbox(capacity=4)
         self.phases: dict[str, float] = {}
         self.failure: BaseException | None = None
-        self._config, self._spec, self._journal, self._head = config, spec, journal, head
+        self._config, self._spec, self._run_id = config, spec, run_id
+        self._journal, self._head = journal, head
         self._agent = int(head.source.name.removeprefix("learner-"))
         self._metrics = metrics
         self._router, self._publisher = Router(listen[0]), Publisher(listen[1])
@@ -67,6 +69,7 @@ class Intake(threading.Thread):
         self._size = tickets.tickets_per_iteration(config)
         self._buffer: dict[int, dict[int, Slice]] = {}
         self._handed = max(journal.version, 0)
+        self._handed_env_steps = journal.newest.env_steps if journal.newest is not None else 0
         self._peers: dict[messages.Source, bytes] = {}
         self._changed = True
         self._drops = False
@@ -147,12 +150,15 @@ class Intake(threading.Thread):
         verdict = book.receive(header.source, header.sequence, header.iteration, header.index)
         match verdict:
             case Verdict.ACCEPT:
-                self._metrics.received()
-                self._accept(header, body)
+                with self._metrics.together():
+                    self._metrics.received()
+                    self._accept(header, body)
+                    self._metrics.buffered(book.account().buffered)
             case Verdict.DROP:
-                self._metrics.received()
                 draining = self._head.phase != "run"
-                self._dropped(header, Reason.SHUTDOWN if draining else Reason.DUPLICATE)
+                with self._metrics.together():
+                    self._metrics.received()
+                    self._dropped(header, Reason.SHUTDOWN if draining else Reason.DUPLICATE)
             case Verdict.SETTLED:
                 outcome = book.outcome(header.source, header.sequence)
                 self._settle([Settlement(header.source, header.sequence, outcome)])
@@ -182,12 +188,20 @@ class Intake(threading.Thread):
         _LOG.info("dropped source=%s reason=%s", header.source.name, reason)
 
     def _hand_over(self) -> None:
-        """Give every iteration that is complete to the trainer, in order."""
-        while self._head.phase == "run" and len(self._buffer.get(self._handed, ())) == self._size:
+        """Give every iteration that is complete to the trainer, in order, up to the run's end.
+
+        In `pipelined` the iteration after the last may be complete, too: it is not trained.
+        """
+        while (
+            self._head.phase == "run"
+            and self._handed_env_steps < self._config.max_env_steps
+            and len(self._buffer.get(self._handed, ())) == self._size
+        ):
             parts = self._buffer[self._handed]
             data = trajectory.concatenate([parts[index] for index in sorted(parts)])
             self.handover.put(Batch(self._handed, data))
             self._handed += 1
+            self._handed_env_steps += data.env_steps
 
     def _expectation(self, index: int) -> Expectation:
         collection, spec = self._config.collection, self._spec
@@ -229,7 +243,9 @@ class Intake(threading.Thread):
         self._changed = True
         if trained.version:
             del self._buffer[trained.version - 1]
-            self._metrics.trained(self._size)
+            with self._metrics.together():
+                self._metrics.trained(self._size)
+                self._metrics.buffered(self._journal.book.account().buffered)
             lag = trained.version - 1 - tickets.train_version(self._config, trained.version - 1)
             self._metrics.iteration(trained.version, lag, trained.metrics)
         _LOG.info(
@@ -269,10 +285,6 @@ class Intake(threading.Thread):
         self._head.dealer.close()
 
     # --- the head ---
-
-    @property
-    def _run_id(self) -> str:
-        return self._head.welcome.run_id if self._head.welcome is not None else ""
 
     def _beat(self, now: float) -> None:
         newest = self._journal.newest

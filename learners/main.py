@@ -79,7 +79,8 @@ def _run(
         )
 
     source = messages.Source(name=f"learner-{agent}", incarnation=incarnation)
-    intake = Intake(config, spec, journal, HeadLink(head, source, hello), listen, metrics)
+    link, run_id = HeadLink(head, source, hello), directory.root.name
+    intake = Intake(config, spec, run_id, journal, link, listen, metrics)
     if journal.newest is None:
         intake.outbox.post(loop.outcome(learner, 0, 0, {}))
     env_steps = journal.newest.env_steps if journal.newest is not None else 0

@@ -1,0 +1,105 @@
+"""Who takes part in a run and how it goes, as plain values that people and metrics are shown.
+
+Fed by `launch.head`; shown by `monitoring.progress`.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dm2_dist.comms import messages
+from dm2_dist.run_directory import RunDirectory
+from launch.record import RunRecord, actor_counters
+
+_SPEED_WINDOW_SECONDS = 15.0
+
+
+@dataclass(slots=True)
+class Peer:
+    """A role that said HELLO.
+
+    identity: its ROUTER identity; beat: its newest heartbeat.
+    """
+
+    identity: bytes
+    hello: messages.Hello
+    last_heard: float
+    playing: bool = False
+    beat: messages.LearnerBeat | messages.ActorBeat | None = None
+
+
+class Speed:
+    """Env steps per second over the last quarter of a minute."""
+
+    def __init__(self) -> None:
+        self._notes: deque[tuple[float, int]] = deque(maxlen=1000)
+
+    def note(self, now: float, env_steps: int) -> None:
+        """So many env steps were trained at `now`, monotonic seconds."""
+        self._notes.append((now, env_steps))
+
+    def per_second(self, now: float) -> float:
+        """The recent speed; 0 before there are two notes."""
+        while self._notes and now - self._notes[0][0] > _SPEED_WINDOW_SECONDS:
+            self._notes.popleft()
+        if not self._notes:
+            return 0.0
+        since, env_steps = self._notes[0]
+        return (self._notes[-1][1] - env_steps) / max(now - since, 1.0)
+
+
+def actors(peers: Mapping[str, Peer], record: RunRecord) -> dict[str, Any]:
+    """The actors, counted by what they do."""
+    present = [peer for peer in list(peers.values()) if peer.hello.role == "actor"]
+    playing = sum(peer.playing for peer in present)
+    return {
+        "alive": len(present),
+        "playing": playing,
+        "waiting": len(present) - playing,
+        "restarts": record.restarts.get("actor", 0),
+        "phases": record.phases("actor"),
+    }
+
+
+def learners(peers: Mapping[str, Peer], num_agents: int) -> list[dict[str, Any]]:
+    """One row per learner, here or not."""
+    rows = []
+    for agent in range(num_agents):
+        peer = peers.get(f"learner-{agent}")
+        beat = peer.beat if peer is not None else None
+        known = beat if isinstance(beat, messages.LearnerBeat) else None
+        rows.append(
+            {
+                "agent": agent,
+                "alive": peer is not None,
+                "version": known.version if known else 0,
+                "metrics": known.metrics if known else {},
+                "phases": known.phases if known else {},
+            }
+        )
+    return rows
+
+
+def ledger(peers: Mapping[str, Peer], directory: RunDirectory) -> dict[str, Any]:
+    """The live books.
+
+    Trajectories are counted before they are sent, so a surplus is an error at any time.
+    """
+    trained = 0
+    dropped: dict[str, int] = {}
+    for peer in list(peers.values()):
+        if isinstance(peer.beat, messages.LearnerBeat):
+            trained += peer.beat.trained
+            for reason, count in peer.beat.dropped.items():
+                dropped[reason] = dropped.get(reason, 0) + count
+    accounted = trained + sum(dropped.values())
+    produced = sum(sum(entry.produced) for entry in actor_counters(directory))
+    return {
+        "produced": produced,
+        "trained": trained,
+        "dropped": dropped,
+        "lost": {},
+        "in_flight": max(produced - accounted, 0),
+        "error": max(accounted - produced, 0),
+    }
