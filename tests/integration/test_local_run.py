@@ -108,6 +108,7 @@ def test_a_run_ends_with_a_summary_whose_books_close(
     assert set(summary["parameters_sha256"]) == {"agent_0", "agent_1", "agent_2"}
     assert summary["ledger"]["trained"] == summary["iterations"] * 4 * 3
     assert books_close(summary)
+    assert "duplicate" not in summary["ledger"]["dropped"]
     assert summary["restarts"] == {"actor": 0, "learner": 0}
 
 
@@ -118,6 +119,18 @@ def test_the_result_does_not_depend_on_the_number_of_actors(
     run = launch("five", "--actors", "5", "--schedule", schedule)
     assert run.wait() == 0
     assert run.summary["parameters_sha256"] == undisturbed[schedule]["parameters_sha256"]
+
+
+def test_nothing_is_trained_beyond_the_end(launch: Callable[..., Run]) -> None:
+    # Slow learners: the actors have long played the iteration after the last one.
+    run = launch("slow", "--actors", "4", "--schedule", "pipelined", "--ppo.epochs", "60")
+    assert run.wait() == 0
+    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    steps = {line["version"]: line["env_steps"] for line in lines}
+    last = run.summary["iterations"]
+    assert max(steps) == last
+    assert steps[last - 1] < 2500 <= steps[last]
+    assert books_close(run.summary)
 
 
 def test_the_two_schedules_learn_differently(undisturbed: dict[str, dict]) -> None:

@@ -109,7 +109,7 @@ def test_other_sizes_are_refused_with_both(folder, sizes):
 
 
 def test_too_few_episodes_are_refused_by_card_and_by_file(folder):
-    with pytest.raises(DemonstrationsError, match="holds 4 episodes but .* is 5"):
+    with pytest.raises(DemonstrationsError, match=r"holds 4 episodes but .* is 5"):
         demonstrations.check(folder, "3m", SIZES, episodes=5)
     edit_card(folder, episodes=5)
     demonstrations.check(folder, "3m", SIZES, episodes=5)

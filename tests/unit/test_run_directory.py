@@ -103,7 +103,7 @@ def test_a_file_in_the_way_is_named(tmp_path, blocked):
     if blocked:
         root.mkdir()
     (root / blocked).write_text("not a folder")
-    with pytest.raises(RunDirectoryError, match="cannot be written .* choose another --run-dir"):
+    with pytest.raises(RunDirectoryError, match=r"cannot be written .* choose another --run-dir"):
         start(root)
 
 

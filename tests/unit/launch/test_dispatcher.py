@@ -562,6 +562,7 @@ class Run(RuleBasedStateMachine):
             )
             if everything_known:
                 assert env_steps_until(ticket.iteration) < self.config.max_env_steps
+        assert self.head.keep_from <= min(ticket.versions)
         for agent in range(K):
             self.check_retained(agent, ticket.versions[agent])
 
@@ -578,6 +579,7 @@ class Run(RuleBasedStateMachine):
             ticket = actor.playing
             lease = self.leases.get(ticket.ticket_id) if ticket else None
             if lease is not None and lease[0] == actor.key and not self.fulfilled(ticket.ticket_id):
+                assert self.head.keep_from <= min(ticket.versions)
                 for agent in range(K):
                     self.check_retained(agent, ticket.versions[agent])
 

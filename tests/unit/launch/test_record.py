@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dm2_dist import run_directory
+from dm2_dist import checkpoint, run_directory
 from dm2_dist.comms import messages
 from dm2_dist.comms.counter_file import CounterFile
 from dm2_dist.comms.ledger import LearnerBook
@@ -12,7 +12,6 @@ from dm2_dist.comms.messages import Source
 from dm2_dist.comms.refusal import Reason
 from dm2_dist.config import EvaluationConfig, RunConfig
 from dm2_dist.run_directory import RunDirectory
-from dm2_dist import checkpoint
 from launch import record
 from launch.record import RunRecord
 

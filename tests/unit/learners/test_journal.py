@@ -1,4 +1,4 @@
-"""The journal of one agent against real files; every restart is a new journal on the same folder."""
+"""The journal of one agent against real files; a restart is a new journal on the same folder."""
 
 import shutil
 
