@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it answers to mistakes, and how little it needs for that."""
+"""The command line: what it prints, what it answers to mistakes, how little it imports."""
 
 import json
 import re
