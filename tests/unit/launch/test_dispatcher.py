@@ -1,4 +1,4 @@
-"""The dispatcher alone, then a simulated run around it in which everything may die at any moment."""
+"""The dispatcher alone, then in a simulated run in which everything may die at any moment."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -277,7 +277,7 @@ def test_the_parameters_of_a_pending_evaluation_are_kept():
 
 
 def test_a_new_head_finds_an_old_evaluation_that_is_still_due():
-    """It hears of retained versions only, so what shows that one is due must be retained with it."""
+    """It hears of retained versions only: what shows that one is due must be retained too."""
     steps = {version: 5 * version for version in range(8)}
     known = report(7, steps)
     config = make_config(max_env_steps=1000, interval=12)
@@ -447,7 +447,7 @@ class Run(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 99), agent=st.integers(0, K - 1))
     @precondition(lambda self: self.actors)
     def trajectory_is_refused(self, pick, agent):
-        """It was damaged: its learner settles it as dropped, and the actor gives the ticket back."""
+        """It was damaged: its learner settles it as dropped, its actor gives the ticket back."""
         actor = self.pick(pick)
         if not actor.unsettled[agent] or not actor.known:
             return
@@ -589,7 +589,7 @@ class Run(RuleBasedStateMachine):
         assert set(self.evaluations) <= self.expected_evaluations()
 
     def teardown(self):
-        """Once everybody is up again, the run ends, with all the training and all the evaluations."""
+        """Once everybody is up again, the run ends, all trained and all evaluated."""
         if not hasattr(self, "head"):
             return
         while self.dead:
