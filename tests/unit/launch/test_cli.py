@@ -18,8 +18,9 @@ from launch.cli import main
 
 COMMANDS = {"local", "record", "evaluate", "curves", "presets", "show-config", "bench"}
 LOCAL_FLAGS = """
-    --help --actors --run-dir --resume --no-resume --metrics-port --plain --no-plain
-    --preset --env --map --algorithm --schedule --seed --max-env-steps --demonstrations
+    --help --actors --run-dir --resume --metrics-port --plain
+    --preset --env --map --algorithm --schedule --seed --max-env-steps
+    --demonstrations --demonstrations-sha256
     --device --learner-threads
     --collection.episodes-per-iteration --collection.episodes-per-ticket
     --network.hidden-size --network.policy-head-gain
@@ -28,7 +29,7 @@ LOCAL_FLAGS = """
     --ppo.huber-delta --ppo.max-gradient-norm --ppo.chunk-length --ppo.max-behaviour-ratio
     --imitation.reward-coefficient --imitation.steps --imitation.episodes-per-step
     --imitation.demonstration-episodes --imitation.learning-rate --imitation.gradient-penalty
-    --imitation.match-living-time --imitation.no-match-living-time --imitation.hidden-size
+    --imitation.no-match-living-time --imitation.hidden-size
     --evaluation.interval-env-steps --evaluation.episodes
 """
 CONFIG = RunConfig(map="3m", collection=CollectionConfig(episodes_per_ticket=2))

@@ -38,11 +38,13 @@ def leave_once(notes, incarnation):
         time.sleep(60.0)
 
 
-def ignore_termination(notes, incarnation):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def leave_when_told(notes, incarnation):
+    """Take a moment to leave, once there is a file that says so; note that it was done."""
     note(notes, incarnation)
-    while True:
-        time.sleep(60.0)
+    while not notes.with_suffix(".leave").exists():
+        time.sleep(0.01)
+    note(notes, incarnation)
+    os._exit(0)
 
 
 def note(notes, incarnation):
@@ -177,19 +179,29 @@ def test_expecting_the_end_calls_off_a_restart(supervisor, start):
     assert len(lives(notes)) == 1
 
 
-def test_stopping_ends_every_child_politely(supervisor, start):
-    notes = [start(stay, f"actor-{index}") for index in range(3)]
+def test_stopping_waits_for_children_that_are_leaving(supervisor, start):
+    notes = [start(leave_when_told, f"actor-{index}") for index in range(3)]
     wait_for(supervisor, lambda _: all(map(lives, notes)))
+    for path in notes:
+        path.with_suffix(".leave").touch()
     supervisor.stop(patience=PATIENCE)
     assert supervisor.alive() == 0
-    assert all(not alive(pid) for ((pid, _),) in map(lives, notes))
+    assert [len(lives(path)) for path in notes] == [2, 2, 2]
 
 
-def test_stopping_ends_a_child_that_does_not_listen(supervisor, start):
-    notes = start(ignore_termination)
-    wait_for(supervisor, lambda _: lives(notes))
+def test_stopping_ends_children_that_do_not_leave(supervisor, start):
+    notes = [start(stay, f"actor-{index}") for index in range(3)]
+    wait_for(supervisor, lambda _: all(map(lives, notes)))
     supervisor.stop(patience=0.2)
-    assert not alive(lives(notes)[0][0])
+    assert supervisor.alive() == 0
+    assert not any(alive(pid) for ((pid, _),) in map(lives, notes))
+
+
+def test_stopping_calls_off_restarts(supervisor, start):
+    notes = start(leave, code=1)
+    wait_for(supervisor, one_end)
+    supervisor.stop(patience=PATIENCE)
+    assert len(lives(notes)) == 1
 
 
 def test_stopping_twice_is_stopping(supervisor, start):
