@@ -67,7 +67,11 @@ def _play_one(session: ActorSession, config: RunConfig, metrics: ActorMetrics) -
     clock = [time.monotonic()]
     ticket = session.next_ticket()
     clock.append(time.monotonic())
-    policy = StackedPolicy(session.parameters(ticket.versions))
+    policies = session.parameters(ticket.versions)
+    if policies is None:
+        session.give_back(ticket)
+        return
+    policy = StackedPolicy(policies)
     clock.append(time.monotonic())
     slices = play(ticket, policy, _battles(config, ticket), session.keep_alive)
     clock.append(time.monotonic())

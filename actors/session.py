@@ -85,6 +85,7 @@ class ActorSession:
         self._leases: deque[Ticket] = deque()
         self._playing: Ticket | None = None
         self._waiting = False
+        self._unavailable = False
         self._beat_at = 0.0
 
     # --- what the actor asks for ---
@@ -106,14 +107,18 @@ class ActorSession:
                 self._waiting = self._head.send(messages.Want(source=self.source))
             self.pump(0.2)
 
-    def parameters(self, versions: Sequence[int]) -> list[Parameters]:
+    def parameters(self, versions: Sequence[int]) -> list[Parameters] | None:
         """Wait for the policies of a ticket, one per seat, asking for what was not published to us.
+
+        Returns:
+            The policies, or None if a learner has no such version (any more).
 
         Raises:
             Leaving: the run drains.
         """
         asked_at = 0.0
-        while True:
+        self._unavailable = False
+        while not self._unavailable:
             self._check_leaving()
             missing = self._parameters.missing(versions)
             if not missing:
@@ -129,6 +134,12 @@ class ActorSession:
                         get = messages.Get(source=self.source, version=versions[agent])
                         self._learners[agent].send(get)
             self.pump(0.05)
+        return None
+
+    def give_back(self, ticket: Ticket) -> None:
+        """This ticket cannot be played, or was refused: the head may lease it again."""
+        returned = messages.Returned(source=self.source, ticket_id=ticket.ticket_id)
+        self._head.send(returned)
 
     def deliver(self, ticket: Ticket, slices: Sequence[Slice]) -> None:
         """Enter a played ticket into the books and send each agent's slice to its learner."""
@@ -264,15 +275,15 @@ class ActorSession:
             case messages.Reject():
                 raise RuntimeError(f"learner {agent} refuses this actor: {message.reason}")
             case messages.Missing():
-                _LOG.debug("agent=%s version=%s", message.agent, message.version)
+                _LOG.warning("missing agent=%s version=%s", message.agent, message.version)
+                self._unavailable = True
             case _:
                 _LOG.warning("unexpected kind=%s", message.kind)
 
     def _settled(self, ticket: Ticket, outcome: str) -> None:
         """A slice that its learner cannot use must be played again, by somebody."""
         if outcome not in (TRAINED, Reason.DUPLICATE, Reason.SHUTDOWN):
-            returned = messages.Returned(source=self.source, ticket_id=ticket.ticket_id)
-            self._head.send(returned)
+            self.give_back(ticket)
 
     def _trajectory(self, agent: int, sequence: int, parcel: _Parcel) -> messages.Trajectory:
         return messages.Trajectory(

@@ -66,8 +66,7 @@ def write(folder: Path, card: Card, slices: Sequence[Slice]) -> None:
     Raises:
         DemonstrationsError: the folder holds a set already or cannot be written.
     """
-    if (folder / _CARD).exists():
-        raise DemonstrationsError(f"{folder} already holds demonstrations; choose another --output")
+    check_free(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for agent, part in enumerate(slices):
@@ -76,6 +75,16 @@ def write(folder: Path, card: Card, slices: Sequence[Slice]) -> None:
         write_atomically(folder / _CARD, json.dumps(asdict(card)).encode())
     except OSError as error:
         raise DemonstrationsError(f"{folder} cannot be written: {error.strerror}") from error
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that holds a set already.
+
+    Raises:
+        DemonstrationsError: it does.
+    """
+    if (folder / _CARD).exists():
+        raise DemonstrationsError(f"{folder} already holds demonstrations; choose another --output")
 
 
 def read_card(folder: Path) -> Card:

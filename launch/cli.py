@@ -191,6 +191,8 @@ def _local(words: list[str]) -> int:
     local = _parse(Local, "local", words, Local(_base(words)))
     if local.actors < 1:
         raise ConfigError(f"actors is {local.actors}; it must be at least 1")
+    if local.metrics_port is not None and not 0 <= local.metrics_port < 2**16:
+        raise ConfigError(f"metrics-port is {local.metrics_port}; a port is 0 to 65535")
     from dm2_dist.envs.skirmish import UnknownMapError
     from launch import local_run
     from monitoring.summary import summary_text
@@ -221,6 +223,7 @@ def _record(record: Record) -> int:
 
     if record.episodes < 1:
         raise ConfigError(f"episodes is {record.episodes}; it must be at least 1")
+    demonstrations.check_free(record.output)
     team = frozen_team.load(record.run_dir, record.version)
     slices, seeds = frozen_team.play_episodes(
         team, record.episodes, record.seed, greedy=record.greedy

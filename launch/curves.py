@@ -52,7 +52,9 @@ def draw(curves: Sequence[Curve], output: Path) -> None:
             if key == "win_rate" and curve.demonstrators is not None:
                 axis.axhline(curve.demonstrators, color=drawn.get_color(), ls="--", lw=1)
                 where = (steps[-1], curve.demonstrators)
-                axis.annotate("demonstrators, as recorded", where, ha="right", va="bottom", fontsize=8)
+                axis.annotate(
+                    "demonstrators, as recorded", where, ha="right", va="bottom", fontsize=8
+                )
         axis.set_xlabel("training env steps (millions)")
         axis.set_ylabel(title)
         axis.set_ylim(bottom=0)

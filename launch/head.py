@@ -183,6 +183,10 @@ class Head:
         _, version, index = result.ticket_id.split("/")
         if int(version) in self.dispatcher.evaluated:
             return
+        if int(version) > self.dispatcher.version:
+            # A new head that has not heard the learners yet, or a learner that fell back.
+            self.dispatcher.give_back(_key(result.source), result.ticket_id)
+            return
         self.dispatcher.evaluate_result(int(version), int(index))
         steps = self.dispatcher.env_steps_of(int(version))
         line = self.record.note_result(int(version), int(index), result, steps)

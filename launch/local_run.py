@@ -73,9 +73,9 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
     spec = make.describe(config.env, config.map)
     config = _with_demonstrations(config, spec)
     _check_device(config)
+    metrics_port = _metrics_port(options.metrics_port)
     root = options.run_dir.absolute()
     directory, lock = run_directory.acquire(root, config, resume=options.resume)
-    metrics_port = _metrics_port(options.metrics_port)
     console = Console()
     with lock, _sockets_folder() as folder:
         _log_to(directory)

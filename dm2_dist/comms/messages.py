@@ -284,8 +284,7 @@ class Credit(Message, frozen=True, kw_only=True):
     """Permission to send `amount` more; answers OPEN and every trajectory taken off the wire.
 
     opens: it answers OPEN: `amount` is the whole window and replaces what was granted before, and
-        whatever
-        is unsettled must be sent again, because a connection that broke may have swallowed it.
+        whatever is unsettled must be sent again: a connection that broke may have swallowed it.
     """
 
     kind: ClassVar[str] = "credit"

@@ -307,7 +307,6 @@ def test_a_port_in_use_is_an_error(refused, tmp_path):
     assert f"--metrics-port {port} cannot be used" in sentence
 
 
-@pytest.mark.xfail(strict=True, reason="the directory is claimed before the port is looked at")
 def test_a_refused_port_does_not_use_up_the_run_directory(refused, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -316,7 +315,6 @@ def test_a_refused_port_does_not_use_up_the_run_directory(refused, tmp_path):
     lock.release()
 
 
-@pytest.mark.xfail(strict=True, raises=OverflowError, reason="only OSError is turned into a word")
 @pytest.mark.parametrize("port", ["-1", "65536"])
 def test_a_port_that_cannot_exist_is_refused(refused, tmp_path, port):
     refused("local", "--metrics-port", port, "--run-dir", str(tmp_path / "new"))
