@@ -210,8 +210,7 @@ class Head:
         if command.name == "fail" and not self.failure:
             self.failure = command.detail
             self._event(command.detail)
-            if self.phase == "run":
-                self._enter("drain")
+            self._enter("stop")  # nobody can settle with a learner that is not there
         if command.name == "close":
             self.done = True
         self.router.send(identity, messages.Status(report=self.report()))

@@ -162,7 +162,7 @@ class _Launcher:
         deadline, asked_at = float("inf"), 0.0
         with _interrupts() as presses:
             self._start_children(num_agents)
-            while not self.head_done and time.monotonic() < deadline and presses.count < 2:
+            while not self._over and time.monotonic() < deadline and presses.count < 2:
                 for ended in self._supervisor.wait(0.1):
                     self._ended(ended, view)
                 if presses.count and not self.interrupted:
@@ -174,6 +174,12 @@ class _Launcher:
                     asked_at = time.monotonic()
                     self._command()
                 self._hear(view)
+            self.interrupted = presses.count > 0
+
+    @property
+    def _over(self) -> bool:
+        """The head has left, or cannot be kept up."""
+        return self.head_done or (bool(self.failure) and not self._supervisor.alive("head"))
 
     def close(self) -> None:
         """See every child off: those of an orderly end are leaving, others are not waited for."""
