@@ -12,6 +12,9 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 PARENT_DIED = 70
 """Exit code of a child whose launcher vanished."""
 
+HOPELESS = 78
+"""Exit code of a child that would fail again in the same way: it is not worth a restart."""
+
 
 def begin(name: str, logs: Path) -> logging.Logger:
     """Prepare the process of role `name`; returns its logger.

@@ -194,7 +194,7 @@ def _local(words: list[str]) -> int:
     if local.metrics_port is not None and not 0 <= local.metrics_port < 2**16:
         raise ConfigError(f"metrics-port is {local.metrics_port}; a port is 0 to 65535")
     from dm2_dist.envs.skirmish import UnknownMapError
-    from launch import local_run
+    from launch import host, local_run
     from monitoring.summary import summary_text
 
     root = local.run_dir or run_directory.default_root(local.run)
@@ -209,7 +209,7 @@ def _local(words: list[str]) -> int:
         code = local_run.run_local(local.run, options)
     except UnknownMapError as error:
         return _fail(str(error), 2)
-    except local_run.RunFailedError as error:
+    except host.RunFailedError as error:
         return _fail(str(error), 1)
     summary = RunDirectory(root).read_summary()
     if summary is not None:

@@ -6,17 +6,9 @@ reports and passes an interrupt on as an order to drain. Called by `launch.cli`.
 
 import logging
 import multiprocessing
-import os
-import shutil
-import signal
-import socket
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -24,13 +16,14 @@ from rich.console import Console
 import actors.main
 import learners.process
 from dm2_dist import demonstrations, run_directory
+from dm2_dist.child import HOPELESS
 from dm2_dist.comms import codec, messages
 from dm2_dist.comms.sockets import Dealer
 from dm2_dist.config import ConfigError, RunConfig
 from dm2_dist.envs import make
 from dm2_dist.envs.interface import EnvironmentSpec
 from dm2_dist.run_directory import RunDirectory
-from launch import head_main
+from launch import head_main, host
 from launch.record import RunRecord
 from launch.supervisor import ChildSpec, Exit, Supervisor
 from monitoring.progress import ProgressView
@@ -38,12 +31,6 @@ from monitoring.progress import ProgressView
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.5
 _DRAIN_SECONDS = 120.0
-METRICS_PORT = 9400
-"""Where `monitoring/prometheus.yml` looks for the head."""
-
-
-class RunFailedError(Exception):
-    """The run could not go on; the message says why and where to look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +54,18 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
     """Train; returns the exit code: 0 done, 130 interrupted after a clean drain.
 
     Raises:
-        RunFailedError, RunDirectoryError, DemonstrationsError, UnknownMapError: one clear sentence
-            each.
+        RunFailedError, RunDirectoryError, DemonstrationsError, UnknownMapError, ConfigError: one
+            clear sentence each.
     """
     spec = make.describe(config.env, config.map)
     config = _with_demonstrations(config, spec)
     _check_device(config)
-    metrics_port = _metrics_port(options.metrics_port)
+    metrics_port = host.metrics_port(options.metrics_port)
     root = options.run_dir.absolute()
     directory, lock = run_directory.acquire(root, config, resume=options.resume)
     console = Console()
-    with lock, _sockets_folder() as folder:
-        _log_to(directory)
+    with lock, host.sockets_folder() as folder:
+        host.log_to(directory)
         launcher = _Launcher(options, directory, folder, metrics_port)
         with ProgressView(console, plain=options.plain) as view:
             view.event(f"run directory {directory.root}")
@@ -92,7 +79,7 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
             record.restarts = launcher.restarts
             record.write_summary(spec.num_agents)
     if launcher.failure:
-        raise RunFailedError(launcher.failure)
+        raise host.RunFailedError(launcher.failure)
     return 130 if launcher.interrupted else 0
 
 
@@ -123,7 +110,7 @@ def _check_device(config: RunConfig) -> None:
     import torch
 
     if not torch.cuda.is_available():
-        raise RunFailedError("device is cuda but no CUDA device is there; choose --device cpu")
+        raise host.RunFailedError("device is cuda but no CUDA device is there; choose --device cpu")
 
 
 class _Launcher:
@@ -160,7 +147,7 @@ class _Launcher:
     def run(self, view: ProgressView, num_agents: int) -> None:
         """Start everybody, then show and supervise until the head has ended."""
         deadline, asked_at = float("inf"), 0.0
-        with _interrupts() as presses:
+        with host.interrupts() as presses:
             self._start_children(num_agents)
             while not self._over and time.monotonic() < deadline and presses.count < 2:
                 for ended in self._supervisor.wait(0.1):
@@ -188,7 +175,7 @@ class _Launcher:
 
     def _start_children(self, num_agents: int) -> None:
         """Start head, actors and learners; the actors are forked from one warm process."""
-        _prepare_environment()
+        host.prepare_environment()
         root = self._directory.root
         spawn = multiprocessing.get_context("spawn")
         arguments: dict[str, Any] = {"name": "head-0", "address": self._address, "root": root}
@@ -223,7 +210,8 @@ class _Launcher:
         if not ended.gave_up:
             return
         log = self._directory.logs / f"{ended.name}.log"
-        reason = f"{ended.name} keeps failing ({_last_error(log)}); see {log}"
+        what = "cannot go on" if ended.exit_code == HOPELESS else "keeps failing"
+        reason = f"{ended.name} {what} ({host.last_error(log)}); see {log}"
         if ended.role == "actor" and self._supervisor.alive("actor"):
             view.event(f"{reason}; going on without it")
         else:
@@ -248,82 +236,3 @@ class _Launcher:
                 if message.report["phase"] != "run":
                     self._ending = True
                     self._supervisor.end_expected("actor", "learner")
-
-
-@dataclass(slots=True)
-class _Presses:
-    count: int = 0
-
-
-@contextmanager
-def _interrupts() -> Iterator[_Presses]:
-    """Count Ctrl-C and SIGTERM instead of dying of them."""
-    presses = _Presses()
-
-    def note(_signal: int, _frame: FrameType | None) -> None:
-        presses.count += 1
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield presses
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _sockets_folder() -> Iterator[Path]:
-    """A short-named private folder: a socket's path may have at most 107 bytes."""
-    folder = Path(tempfile.mkdtemp(prefix="dm2-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _metrics_port(wanted: int | None) -> int:
-    """The port for the head; the default gives way to a free one, an explicit one does not."""
-    for port in (METRICS_PORT if wanted is None else wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                if wanted is None:
-                    continue
-                raise RunFailedError(
-                    f"--metrics-port {port} cannot be used ({error.strerror}); "
-                    "choose another, or 0 for any free one"
-                ) from error
-            return int(probe.getsockname()[1])
-    raise RunFailedError("no free port for the metrics on 127.0.0.1")
-
-
-def _prepare_environment() -> None:
-    """What children inherit: one thread per process for arithmetic, and where our packages are."""
-    # CUDA's matrix products repeat bit for bit only with a fixed workspace.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Large tensors are made anew in every step; kept by the allocator, their pages stay mapped.
-    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**30))
-    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
-    for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA"):
-        os.environ[f"{library}_NUM_THREADS"] = "1"
-    here = str(Path(__file__).resolve().parent.parent)
-    known = os.environ.get("PYTHONPATH", "")
-    if here not in known.split(os.pathsep):
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, known]))
-
-
-def _log_to(directory: RunDirectory) -> None:
-    logging.basicConfig(
-        filename=directory.logs / "launcher.log",
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        force=True,
-    )
-
-
-def _last_error(log: Path) -> str:
-    """The last line of a child's log: the exception it died of."""
-    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return lines[-1] if lines else f"no log at {log}"

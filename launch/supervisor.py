@@ -15,6 +15,8 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from dm2_dist.child import HOPELESS
+
 _LOG = logging.getLogger(__name__)
 _FIRST_BACK_OFF_SECONDS = 0.2
 _LONGEST_BACK_OFF_SECONDS = 30.0
@@ -53,7 +55,7 @@ class _Child:
 class Exit:
     """One child's end.
 
-    restarting: it will be started again; gave_up: it died too often.
+    restarting: it will be started again; gave_up: it died too often, or would die again.
     """
 
     name: str
@@ -158,7 +160,7 @@ class Supervisor:
         child.process = None
         restarting, gave_up = False, False
         if child.spec.role not in self._ending and code != 0:
-            gave_up = self._too_often(child)
+            gave_up = code == HOPELESS or self._too_often(child)
             restarting = not gave_up
         if restarting:
             self.restarts[child.spec.role] = self.restarts.get(child.spec.role, 0) + 1

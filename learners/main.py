@@ -8,14 +8,16 @@ import torch
 
 from dm2_dist import checkpoint, child, demonstrations
 from dm2_dist import ticket as tickets
+from dm2_dist.checkpoint import CheckpointError
 from dm2_dist.comms import messages
 from dm2_dist.comms.control import HeadLink
 from dm2_dist.comms.sockets import close_context
 from dm2_dist.config import RunConfig
+from dm2_dist.demonstrations import DemonstrationsError
 from dm2_dist.envs import make
 from dm2_dist.run_directory import RunDirectory
 from learners import loop
-from learners.independent import IndependentLearner
+from learners.independent import IndependentLearner, NonFiniteError
 from learners.intake import Intake
 from learners.journal import STATE_FILE, Journal
 from learners.publisher import Versions
@@ -43,6 +45,9 @@ def run(agent: int, head: str, listen: tuple[str, str], root: Path, incarnation:
         torch.set_num_threads(config.learner_threads)
         torch.use_deterministic_algorithms(True)
         _run(config, agent, head, listen, directory, incarnation)
+    except (CheckpointError, DemonstrationsError, NonFiniteError) as error:
+        logger.error("%s", error)
+        raise SystemExit(child.HOPELESS) from None
     except BaseException:
         logger.exception("learner failed")
         raise SystemExit(1) from None

@@ -254,7 +254,7 @@ def value(page: str, metric: str) -> float:
     return sum(float(sample) for sample in samples)
 
 
-def test_a_role_that_keeps_failing_ends_the_run_with_its_reason(
+def test_a_role_that_cannot_go_on_ends_the_run_with_its_reason(
     launch: Callable[..., Run], tmp_path: Path
 ) -> None:
     run = launch("hopeless", "--actors", "1")
@@ -266,7 +266,7 @@ def test_a_role_that_keeps_failing_ends_the_run_with_its_reason(
     hopeless = launch("hopeless", "--actors", "1", "--resume")
     assert hopeless.wait() == 1
     text = hopeless.output.read_text()
-    assert "learner-2 keeps failing" in text
+    assert "learner-2 cannot go on" in text
     assert "is damaged; start a new run" in text
     assert "Traceback" not in text
 
