@@ -33,15 +33,18 @@ def run(name: str, address: str, root: Path, metrics_port: int, incarnation: int
         config = directory.read_config()
         spec = make.describe(config.env, config.map)
         head = Head(config, spec, directory, address, incarnation)
-        metrics = HeadMetrics(root.name, config.map)
+        display = Display(HeadMetrics(root.name, config.map))
         exporter = Exporter(
-            metrics.registry,
+            display.metrics.registry,
             port=metrics_port,
-            routes={"/sd": lambda: service_discovery(targets(head)), "/status": head.report},
+            routes={
+                "/sd": lambda: service_discovery(targets(head)),
+                "/status": lambda: display.newest,
+            },
         )
         head.metrics_address = exporter.address
         logger.info("metrics address=%s", exporter.address)
-        _serve(head, Display(metrics))
+        _serve(head, display)
         head.close()
         close_context()
         exporter.close()
@@ -69,16 +72,21 @@ def targets(head: Head) -> list[Target]:
 
 
 class Display:
-    """Passes the head's reports on to Prometheus: totals as they are, counters by their growth."""
+    """Passes the head's reports on to Prometheus: totals as they are, counters by their growth.
+
+    newest: the newest report, for whoever asks in another thread.
+    """
 
     def __init__(self, metrics: HeadMetrics) -> None:
-        self._metrics = metrics
+        self.metrics = metrics
+        self.newest: dict[str, Any] = {}
         self._evaluations = -1
         self._restarts: dict[str, int] = {}
 
     def show(self, report: dict[str, Any]) -> None:
         """Bring every metric of the head up to date."""
-        metrics = self._metrics
+        self.newest = report
+        metrics = self.metrics
         actors = report["actors"]
         metrics.actors({"playing": actors["playing"], "waiting": actors["waiting"]})
         metrics.tickets(report["tickets"])

@@ -25,8 +25,8 @@ _LOG = logging.getLogger(__name__)
 class RunRecord:
     """Evaluations, learning curves and time shares of one run.
 
-    wall_before: seconds of earlier sessions of this run.
-    started: `time.monotonic()` of this session's start.
+    wall_before: seconds of the earlier stretches of this run, before it was resumed.
+    started: `time.monotonic()` when this stretch of the run began.
     """
 
     directory: RunDirectory
@@ -44,7 +44,7 @@ class RunRecord:
     def open(cls, directory: RunDirectory, config: RunConfig) -> "RunRecord":
         """Take up the record of the run in this directory, or begin it.
 
-        There is no summary of a session that was killed; its last line tells how long it lasted.
+        There is no summary of a stretch that was killed; its last line tells how long it lasted.
         """
         evaluations, metrics = read_lines(directory.evaluations), read_lines(directory.metrics)
         timed = [directory.read_summary() or {}, *evaluations, *metrics]
@@ -66,7 +66,7 @@ class RunRecord:
 
     @property
     def wall_seconds(self) -> float:
-        """Seconds of all sessions of this run."""
+        """Seconds of all stretches of this run."""
         return self.wall_before + time.monotonic() - self.started
 
     def note_result(

@@ -154,7 +154,7 @@ def test_one_childs_deaths_are_not_anothers(supervisor, start):
     assert {end.name: end.gave_up for end in ends} == {"actor-0": True, "actor-1": False}
 
 
-def test_restarts_of_earlier_sessions_are_counted_on(start, supervisor):
+def test_restarts_before_a_resume_are_counted_on(start, supervisor):
     supervisor.restarts |= Supervisor({"actor": 3, "head": 1}).restarts
     notes = start(leave_once)
     wait_for(supervisor, lambda _: len(lives(notes)) == 2)
