@@ -19,7 +19,9 @@ SMALL = [
     *("--collection.episodes-per-iteration", "16", "--collection.episodes-per-ticket", "4"),
     *("--imitation.episodes-per-step", "8", "--evaluation.episodes", "8"),
     *("--evaluation.interval-env-steps", "1000", "--max-env-steps", "2500"),
+    *("--ppo.epochs", "50"),  # long iterations: time to kill somebody in the middle
 ]
+ENDLESS = ["--max-env-steps", "10000000"]
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -191,10 +193,10 @@ def is_zombie(pid: int) -> bool:
 
 
 def test_a_run_directory_in_use_is_refused(launch: Callable[..., Run]) -> None:
-    first = launch("busy", "--actors", "1")
+    first = launch("busy", "--actors", "1", *ENDLESS)
     first.until((first.folder / "logs").exists)
     first.until(lambda: first.iteration() >= 1)
-    second = launch("busy", "--actors", "1", "--resume")
+    second = launch("busy", "--actors", "1", "--resume", *ENDLESS)
     assert second.wait() == 1
     assert "is in use by another dm2 process" in second.output.read_text()
     first.process.send_signal(signal.SIGINT)
@@ -218,7 +220,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 
 
 def test_every_process_of_a_run_can_be_scraped(launch: Callable[..., Run]) -> None:
-    run = launch("watched", "--actors", "2")
+    run = launch("watched", "--actors", "2", *ENDLESS)
     run.until(lambda: run.iteration() >= 1)
     log = (run.folder / "logs/head-0.log").read_text()
     head = re.findall(r"metrics address=(\S+)", log)[-1]
