@@ -309,7 +309,6 @@ class Intake(threading.Thread):
                     for i, parts in self._buffer.items()
                 },
                 finished=newest.env_steps >= self._config.max_env_steps,
-                drained=self._head.phase != "run" and self.handover.idle,
                 trained=account.trained,
                 dropped=account.dropped,
                 metrics=newest.metrics,

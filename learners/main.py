@@ -88,6 +88,8 @@ def _run(
     intake = Intake(config, spec, run_id, journal, link, listen, metrics)
     if journal.newest is None:
         intake.outbox.post(loop.outcome(learner, 0, 0, {}))
+    else:
+        metrics.resumed(journal.version)
     env_steps = journal.newest.env_steps if journal.newest is not None else 0
     intake.start()
     loop.train(learner, intake, env_steps)

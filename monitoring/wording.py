@@ -101,8 +101,5 @@ def bottleneck(actors: Phases, learners: Sequence[Phases], schedule: str) -> str
 def _slowest(busy: Sequence[float]) -> str:
     median = sorted(busy)[len(busy) // 2]
     if len(busy) > 1 and max(busy) - median >= UNEVEN:
-        return (
-            f"one learner is the bottleneck: busy {percent(max(busy))}, "
-            f"the others {percent(median)}"
-        )
+        return f"one learner is the bottleneck: busy {percent(max(busy))}, others {percent(median)}"
     return f"learners are the bottleneck: busy {percent(max(busy))} of the time"

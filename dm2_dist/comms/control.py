@@ -40,7 +40,6 @@ class HeadLink:
         self.learners: dict[int, tuple[str, str]] = {}
         self.phase = "run"
         self.keep_from = 0
-        self.last_heard = 0.0
         self._hello = hello
         self._hello_at = -_HELLO_SECONDS
 
@@ -58,7 +57,6 @@ class HeadLink:
             self.welcome = None
         while (frames := self.dealer.recv()) is not None:
             message = codec.unpack(frames[0], messages.CONTROL_KINDS)
-            self.last_heard = now
             match message:
                 case messages.Welcome():
                     self.welcome = message

@@ -80,7 +80,6 @@ class LearnerBeat(Message, frozen=True, kw_only=True):
     received: per open iteration, the ticket indices that arrived.
     received_env_steps: env steps of those tickets, per iteration.
     finished: the run's env steps are reached and the final version is committed.
-    drained: after an order to drain, nothing is in training or buffered.
     trained, dropped: trajectories trained, and dropped by reason, in the newest commit.
     metrics: newest iteration's learning metrics.
     phases: seconds spent so far, by phase.
@@ -95,7 +94,6 @@ class LearnerBeat(Message, frozen=True, kw_only=True):
     received: dict[str, tuple[int, ...]]
     received_env_steps: dict[str, int]
     finished: bool
-    drained: bool
     trained: int
     dropped: dict[str, int]
     metrics: dict[str, float]

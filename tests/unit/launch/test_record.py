@@ -52,7 +52,6 @@ def learner_beat(agent=0, version=1, metrics=None, phases=None, incarnation=1):
         received={},
         received_env_steps={},
         finished=False,
-        drained=False,
         trained=0,
         dropped={},
         metrics={"loss": 0.5} if metrics is None else metrics,

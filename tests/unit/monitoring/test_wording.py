@@ -71,9 +71,7 @@ def test_one_slow_learner_is_told_from_all() -> None:
     sentence = wording.bottleneck(
         actors(0.5, 0.5), [learner(0.7), learner(0.05), learner(0.6)], "sync"
     )
-    assert sentence == (
-        "one learner is the bottleneck: busy 95 %, the others 40 %, actors wait 50 %"
-    )
+    assert sentence == ("one learner is the bottleneck: busy 95 %, others 40 %, actors wait 50 %")
 
 
 def test_busy_actors_are_the_bottleneck() -> None:
