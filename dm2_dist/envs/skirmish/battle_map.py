@@ -1,14 +1,11 @@
-"""The 23 maps of SMAC as data: who fights whom, where, on which ground, and for how long.
+"""The 23 maps of SMAC as data, and the one place that turns a name into a battle.
 
-One row for each map; every size follows from the row (`feature`), every number of a unit from its
-type (`unit_type`).
+One row for each map. A name that ends in .toml or .json is the path of a scenario (`scenario`).
 """
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
-from typing import Literal
 
 from dm2_dist.envs.skirmish import terrain
 from dm2_dist.envs.skirmish.liberty import (
@@ -23,13 +20,22 @@ from dm2_dist.envs.skirmish.liberty import (
     ZEALOT,
     ZERGLING,
 )
+from dm2_dist.envs.skirmish.matchup import BattleMap, EnemyOrder, Group, Point
 from dm2_dist.envs.skirmish.terrain import Terrain
-from dm2_dist.envs.skirmish.unit_type import Race, UnitType
+from dm2_dist.envs.skirmish.unit_type import UnitType
 
-Point = tuple[float, float]
-
-NUM_BASIC_ACTIONS = 6
-"""No-op, stop and four moves; action 6 + k attacks enemy k (a medivac heals ally k)."""
+__all__ = [
+    "MAPS",
+    "PLAYABLE_MAPS",
+    "BattleMap",
+    "EnemyOrder",
+    "Group",
+    "Point",
+    "UnknownMapError",
+    "UnplayableMapError",
+    "find",
+    "find_playable",
+]
 
 
 class UnknownMapError(ValueError):
@@ -38,93 +44,6 @@ class UnknownMapError(ValueError):
 
 class UnplayableMapError(UnknownMapError):
     """The map is known, but the simulator cannot play it yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Units of one kind created at one point."""
-
-    unit: UnitType
-    count: int
-    point: Point
-
-
-@dataclass(frozen=True, slots=True)
-class EnemyOrder:
-    """What the computer's units are told at the start.
-
-    Attributes:
-        kind: `attack_move` to the first point; `attack_segment`, to a random point between the two
-            points; `hunt` the team wherever it is; `hold`, nothing.
-        points: where to.
-    """
-
-    kind: Literal["attack_move", "attack_segment", "hunt", "hold"]
-    points: tuple[Point, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class BattleMap:
-    """One map.
-
-    Attributes:
-        name: its name in SMAC.
-        episode_limit: environment steps after which an undecided battle is cut off.
-        allies: groups of the team, in creation order.
-        enemies: groups of the computer, in creation order.
-        order: order of the computer's units.
-        terrain: ground plan.
-        enemy_types: the order of the enemy type bits; empty if units carry no type bits.
-    """
-
-    name: str
-    episode_limit: int
-    allies: tuple[Group, ...]
-    enemies: tuple[Group, ...]
-    order: EnemyOrder
-    terrain: Terrain
-    enemy_types: tuple[UnitType, ...] = ()
-
-    @property
-    def num_agents(self) -> int:
-        """K, units of the team."""
-        return sum(group.count for group in self.allies)
-
-    @property
-    def num_enemies(self) -> int:
-        """Units of the computer."""
-        return sum(group.count for group in self.enemies)
-
-    @property
-    def num_actions(self) -> int:
-        """A, actions of one agent."""
-        return NUM_BASIC_ACTIONS + self.num_enemies
-
-    @property
-    def ally_race(self) -> Race:
-        """Race of the team."""
-        return self.allies[0].unit.race
-
-    @property
-    def enemy_race(self) -> Race:
-        """Race of the computer."""
-        return self.enemies[0].unit.race
-
-    @property
-    def ally_types(self) -> tuple[UnitType, ...]:
-        """Kinds of units of the team, ordered as the agents and the ally type bits."""
-        return tuple(sorted({group.unit for group in self.allies}, key=lambda unit: unit.rank))
-
-    @property
-    def num_type_bits(self) -> int:
-        """Type bits of each unit: none on maps where each side has one kind of unit."""
-        return len(self.ally_types) if len(self.ally_types) > 1 else 0
-
-    @property
-    def max_reward(self) -> float:
-        """Unscaled reward of a flawless battle: enemy health and shields, kills, win."""
-        pool = sum(group.count * (group.unit.health + group.unit.shield) for group in self.enemies)
-        return 200.0 + 10.0 * self.num_enemies + pool
 
 
 Roster = tuple[tuple[int, UnitType], ...]
@@ -251,7 +170,7 @@ _MAP_ROWS = (
         (Group(ZERGLING, 20, (16.0, 11.0)), Group(BANELING, 4, (16.0, 8.0))),
         (Group(ZERGLING, 20, (16.0, 21.0)), Group(BANELING, 4, (16.0, 24.0))),
         EnemyOrder("attack_move", ((16.0, 8.0),)),
-        terrain.OCTAGON,
+        terrain.PEDESTAL,
         enemy_types=(BANELING, ZERGLING),
     ),
     BattleMap(
@@ -267,21 +186,33 @@ _MAP_ROWS = (
 MAPS: dict[str, BattleMap] = {row.name: row for row in _MAP_ROWS}
 """Every map by name."""
 
-PLAYABLE_MAPS = ("3m", "8m", "5m_vs_6m", "8m_vs_9m", "3s_vs_3z", "3s_vs_4z", "3s_vs_5z")
+PLAYABLE_MAPS = tuple(MAPS)
 """Maps that the simulator plays."""
 
 
 def find(name: str) -> BattleMap:
-    """Return the map of that name.
+    """Return the map of that name, or the battle that a scenario file describes.
+
+    Args:
+        name: a map of SMAC, or the path of a file that ends in .toml or .json.
 
     Raises:
-        UnknownMapError: there is none; the message names the nearest ones and all of them.
+        UnknownMapError: there is no such map; the message names the nearest ones and all of them.
+        ScenarioError: the file does not describe a battle; the message says why not.
     """
+    if name.endswith((".toml", ".json")):
+        # Few battles come from a file, and the parsers take as long to load as all tables.
+        from dm2_dist.envs.skirmish import scenario
+
+        return scenario.load(name)
     row = MAPS.get(name)
     if row is None:
         nearest = difflib.get_close_matches(name, MAPS, n=2, cutoff=0.5)
         guess = f"did you mean {' or '.join(nearest)}? " if nearest else ""
-        raise UnknownMapError(f"unknown map {name!r}; {guess}Known maps: {', '.join(MAPS)}")
+        raise UnknownMapError(
+            f"unknown map {name!r}; {guess}Known maps: {', '.join(MAPS)}, and paths that end in "
+            ".toml or .json"
+        )
     return row
 
 
@@ -290,11 +221,12 @@ def find_playable(name: str) -> BattleMap:
 
     Raises:
         UnknownMapError: there is no such map.
+        ScenarioError: the file does not describe a battle.
         UnplayableMapError: the map exists, but cannot be played yet; the message names those that
             can.
     """
     row = find(name)
-    if name not in PLAYABLE_MAPS:
+    if row.name in MAPS and name not in PLAYABLE_MAPS:
         raise UnplayableMapError(
             f"map {name!r} cannot be played yet; playable maps: {', '.join(PLAYABLE_MAPS)}"
         )

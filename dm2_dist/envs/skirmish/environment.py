@@ -6,93 +6,154 @@ listed in docs/simulator.md.
 
 from __future__ import annotations
 
-import math
+import logging
 import secrets
-from collections.abc import Iterable
-from typing import Any, Unpack
+from collections.abc import Iterable, MutableSequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from dm2_dist.envs.skirmish import battle_map, feature, flag, state_table, unit_view
+from dm2_dist.envs.skirmish import flag
 from dm2_dist.envs.skirmish.batch import SkirmishBatch
-from dm2_dist.envs.skirmish.observation import SIGHT_RANGE
-from dm2_dist.envs.skirmish.unit_view import UnitView
+from dm2_dist.envs.skirmish.heuristic import ClosestTarget
+from dm2_dist.envs.skirmish.kernels.draw import derived_seed
+from dm2_dist.envs.skirmish.reading import BattleReadings, Features
+from dm2_dist.envs.skirmish.replay import Recorder
+from dm2_dist.envs.skirmish.replay_file import SUFFIX
 
-Features = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    from dm2_dist.envs.skirmish.scene import Stage
+    from dm2_dist.envs.skirmish.window import Window
+
+Integers = npt.NDArray[np.int64]
+
+_WINDOW_SHARE = 0.75
+"""How much of SMAC's window the picture takes."""
+
+logger = logging.getLogger(__name__)
 
 
-class SkirmishEnv:
+class SkirmishEnv(BattleReadings):
     """One battle, as SMAC presents it.
 
     `step` says `terminated` on a time-out too, as SMAC does; the attribute `truncated` and
     `info["truncated"]` tell a time-out from a decided battle.
+
+    Attributes:
+        continuing_episode: whether `info` says `episode_limit` on a time-out.
+        debug: whether every step is logged.
+        replay_dir: folder of the replays; empty for the working directory.
+        replay_prefix: how their names begin; empty for the name of the map.
+        win_counted: whether the last battle was won.
+        defeat_counted: whether the last battle was lost.
+        truncated: whether the last battle ran into the time limit.
+        reward: reward of the last step.
     """
 
     def __init__(
-        self, map_name: str = "8m", seed: int | None = None, **flags: Unpack[flag.Flags]
+        self,
+        map_name: str = "8m",
+        *,
+        seed: int | None = None,
+        compat: Iterable[str] = (),
+        **flags: Unpack[flag.Flags],
     ) -> None:
         """Prepare a battle; call `reset` before the first step.
 
         Args:
             map_name: name of the map.
             seed: names the sequence of battles; None draws one.
-            **flags: constructor arguments of `StarCraft2Env`. Those about the game's process
-                (difficulty, game_version, replay_dir, replay_prefix, window_size_x, window_size_y,
-                debug) are accepted and change nothing.
+            compat: defects of SMAC to reproduce, names out of `flag.COMPAT`.
+            **flags: constructor arguments of `StarCraft2Env`, and `profile`. Those about the game's
+                process (difficulty, game_version) change nothing.
 
         Raises:
             UnknownMapError: no such map, or one that cannot be played yet.
             TypeError: no such flag.
+            ValueError: a flag or a name in `compat` makes no sense.
         """
-        self._row = battle_map.find_playable(map_name)
         options = flag.options(flags)
-        self._features = options.features
-        self._sizes = feature.sizes(self._row, options.features)
-        self._seed = seed
-        self._batch = SkirmishBatch(
-            map_name, 1, secrets.randbits(63) if seed is None else seed, options=options
-        )
-        self.map_name = map_name
+        self._compat = flag.compat(compat)
+        super().__init__(SkirmishBatch(map_name, 1, options=options, trace=True), options)
+        self._options = options
+        self._heuristic: ClosestTarget | None = None
+        if flags.get("heuristic_ai", False):
+            self._heuristic = ClosestTarget(
+                self._batch,
+                restricted=flags.get("heuristic_rest", False),
+                marauders_skip_medivacs="marauder_target" not in self._compat,
+            )
         self.continuing_episode = flags.get("continuing_episode", False)
-        self.n_agents = self._row.num_agents
-        self.n_enemies = self._row.num_enemies
-        self.n_actions = self._row.num_actions
-        self.episode_limit = self._row.episode_limit
-        self.max_reward = self._row.max_reward
-        self.battles_won = 0
-        self.battles_game = 0
-        self.timeouts = 0
-        self.force_restarts = 0
+        self.debug = flags.get("debug", False)
+        self._window_size = flags.get("window_size_x", 1920), flags.get("window_size_y", 1200)
+        self.replay_dir = flags.get("replay_dir", "")
+        self.replay_prefix = flags.get("replay_prefix", "")
+        self._recorder: Recorder | None = None
+        self._stage: Stage | None = None
+        self._window: Window | None = None
+        self._episode_count = 0
+        self._begin_sequence(seed)
+        self._forget_battle()
+
+    def _begin_sequence(self, seed: int | None) -> None:
+        """Let the next reset play the first battle that `seed` names."""
+        self._seed = seed
+        self._first_word = secrets.randbits(63) if seed is None else seed
+        self._battles = 0
+        self._running = False
+
+    def _forget_battle(self) -> None:
+        self._episode_steps = 0
         self.win_counted = False
         self.defeat_counted = False
         self.truncated = False
         self.reward = 0.0
+        self._return = 0.0
         self.last_action = np.zeros((self.n_agents, self.n_actions))
-        self._episode_count = 0
-        self._episode_steps = 0
-        self._running = False
 
-    def reset(self) -> tuple[list[Features], Features]:
+    def seed(self, seed: int | None = None) -> int | None:
+        """Return the seed; a new one begins a new sequence of battles at the next reset."""
+        if seed is not None:
+            self._begin_sequence(seed)
+        return self._seed
+
+    def reset(self) -> tuple[list[Features], npt.NDArray[np.float32]]:
         """Start the next battle.
 
         Returns:
             The observations, K arrays float32 [O], and the state, float32 [S].
         """
-        self._batch.reset()
-        self._episode_steps = 0
-        self.last_action = np.zeros((self.n_agents, self.n_actions))
-        self.win_counted = False
-        self.defeat_counted = False
-        self.truncated = False
+        word = derived_seed(self._first_word, self._battles)
+        self._battles += 1
+        self._batch.reset(np.array([word], np.uint64))
+        self._forget_battle()
+        if "enemy_order" in self._compat:
+            places = sorted(range(self.n_enemies), key=lambda place: derived_seed(word, place))
+            self._presentation = self._presented(np.array(places, np.int64))
+        if self._heuristic is not None:
+            self._heuristic.reset()
+        self._recorder = Recorder.start(self._batch, 0)
         self._running = True
+        self._show()
         return self.get_obs(), self.get_state()
+
+    def full_restart(self) -> None:
+        """Abandon the battle and begin the sequence of battles afresh, as a new game process would.
+
+        Without a seed the new sequence is another one. Call `reset` before the next step.
+        """
+        self._begin_sequence(self._seed)
+        self.force_restarts += 1
 
     def step(self, actions: Iterable[Any]) -> tuple[float, bool, dict[str, float | bool]]:
         """Play one environment step.
 
         Args:
-            actions: one integer for each agent; each is passed through `int`.
+            actions: one integer for each agent; each is passed through `int`. With `heuristic_ai`
+                they are not played.
 
         Returns:
             The team reward, whether the episode has ended, and what SMAC counts (numbers and bools
@@ -104,35 +165,64 @@ class SkirmishEnv:
         """
         if not self._running:
             raise RuntimeError("no episode is running: call reset before step")
+        given = self._checked(actions)
+        if self._heuristic is None:
+            self._play(self._presentation.to_battle(given), given)
+        elif "heuristic_list" in self._compat:
+            self._play(self._heuristic.actions()[0], given, rewrite=True)
+            written = self._presentation.to_caller(self._heuristic.intended[0])
+            cast(MutableSequence[int], actions)[:] = written.tolist()
+        else:
+            played = self._heuristic.actions()[0]
+            self._play(played, self._presentation.to_caller(played))
+        terminated = bool(self._batch.finished[0])
+        self.truncated = bool(self._batch.truncated[0])
+        info: dict[str, float | bool] = {
+            "battle_won": bool(self._batch.won[0]),
+            "dead_allies": int(self.death_tracker_ally.sum()),
+            "dead_enemies": int(self.death_tracker_enemy.sum()),
+            "truncated": self.truncated,
+        }
+        if terminated:
+            self._close_books(info)
+        return self.reward, terminated, info
+
+    def _checked(self, actions: Iterable[Any]) -> Integers:
+        """Read the caller's actions; each must be available, unless the heuristic plays."""
         chosen = np.array([int(action) for action in actions], np.int64)
         if chosen.shape != (self.n_agents,):
             raise ValueError(f"step needs {self.n_agents} actions, not {chosen.size}")
-        available = self._batch.available_actions[0]
+        listed = self._current().available
         for agent, action in enumerate(chosen.tolist()):
-            if not (0 <= action < self.n_actions and available[agent, action]):
+            known = 0 <= action < self.n_actions
+            if not (known and (listed[agent, action] or self._heuristic is not None)):
                 raise AssertionError(f"Agent {agent} cannot perform action {action}")
-        self._batch.step(chosen[None])
-        self.last_action = np.eye(self.n_actions)[chosen]
+        return chosen
+
+    def _play(self, played: Integers, shown: Integers, *, rewrite: bool = False) -> None:
+        """Play int64 [K] actions in the battle's numbering; `shown` is the caller's view of them.
+
+        With `rewrite`, the features of last actions show `shown` even if that was not played.
+        """
+        self._batch.step(played[None])
+        if self._recorder is not None:
+            self._recorder.add(played[None])
+        self.last_action = np.eye(self.n_actions)[shown]
         self._episode_steps += 1
         self.reward = float(self._batch.exact_reward[0])
-        terminated = bool(self._batch.finished[0])
-        info = self._info()
-        if terminated:
-            self._count(info)
-        return self.reward, terminated, info
+        self._return += self.reward
+        self._show(shown if rewrite else None)
+        if self.debug:
+            logger.debug("step=%d actions=%s reward=%s", self._episode_steps, shown, self.reward)
 
-    def _info(self) -> dict[str, float | bool]:
-        health = self._batch.unit_health[0]
-        self.truncated = bool(self._batch.truncated[0])
-        return {
-            "battle_won": bool(self._batch.won[0]),
-            "dead_allies": int((health[: self.n_agents] == 0).sum()),
-            "dead_enemies": int((health[self.n_agents :] == 0).sum()),
-            "truncated": self.truncated,
-        }
+    def _show(self, last_actions: Integers | None = None) -> None:
+        """Bring up to date what the caller sees."""
+        late = "timestep" in self._compat and self._features.obs_timestep_number
+        clock = self._episode_steps / self.episode_limit if late else None
+        self._shown = self._presentation.show(self._batch, last_actions=last_actions, clock=clock)
 
-    def _count(self, info: dict[str, float | bool]) -> None:
-        """Close the books of an episode."""
+    def _close_books(self, info: dict[str, float | bool]) -> None:
+        """Count an episode that has ended."""
         self._running = False
         self._episode_count += 1
         self.battles_game += 1
@@ -143,158 +233,66 @@ class SkirmishEnv:
         elif info["battle_won"]:
             self.battles_won += 1
             self.win_counted = True
-        elif info["dead_enemies"] < self.n_enemies:
-            self.defeat_counted = True
+        else:
+            # If nobody is left it is a draw, except for a team with medivacs: SMAC asks first
+            # whether any of its fighters lives.
+            draw = info["dead_allies"] == self.n_agents and info["dead_enemies"] == self.n_enemies
+            healers = any(unit.weapon.delivery == "heal" for unit in self._row.ally_types)
+            self.defeat_counted = healers or not draw
 
-    def get_obs(self) -> list[Features]:
-        """What each agent sees: K arrays float32 [O]."""
-        return [self.get_obs_agent(agent) for agent in range(self.n_agents)]
+    def save_replay(self) -> Path:
+        """Write the battle, as far as it has been played, to a replay file; returns where.
 
-    def get_obs_agent(self, agent_id: int) -> Features:
-        """What one agent sees: float32 [O]."""
-        seen: Features = self._batch.observation[0, agent_id].copy()
-        return seen
+        Raises:
+            RuntimeError: there is no battle yet.
+        """
+        self._current()
+        assert self._recorder is not None
+        folder = Path(self.replay_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        stamp = datetime.now(UTC).strftime("%Y-%m-%d-%H-%M-%S-%f")
+        name = f"{self.replay_prefix or self.map_name}_{stamp}{SUFFIX}"
+        path = self._recorder.finish().save(folder / name)
+        logger.info("replay=%s", path)
+        return path
 
-    def get_state(self) -> Features:
-        """The global state: float32 [S]."""
-        state: Features = self._batch.state[0].copy()
-        return state
+    def render(self, mode: Literal["human", "rgb_array"] = "human") -> npt.NDArray[np.uint8] | None:
+        """Draw the battle as it stands.
 
-    def get_state_dict(self) -> dict[str, npt.NDArray[np.float64] | float]:
-        """The global state by part.
+        Args:
+            mode: `human` shows it in a window, `rgb_array` returns it.
 
         Returns:
-            `allies` float64 [K, nf], `enemies` float64 [M, nf], and, by flag, `last_action` float64
-            [K, A] and `timestep`.
+            uint8 [H, W, 3], or None for `human`.
+
+        Raises:
+            ValueError: no such mode.
+            RuntimeError: there is no battle yet, no screen to open a window on, or no Pillow.
         """
-        state = state_table.tables(self._row, self.agents, self.enemies)
-        if self._features.state_last_action:
-            state["last_action"] = self.last_action
-        if self._features.state_timestep_number:
-            state["timestep"] = self._episode_steps / self.episode_limit
-        return state
+        if mode not in ("human", "rgb_array"):
+            raise ValueError(f"render mode must be 'human' or 'rgb_array', not {mode!r}")
+        self._current()
+        try:
+            from dm2_dist.envs.skirmish import picture, scene
+        except ModuleNotFoundError as error:
+            raise RuntimeError(
+                f"render needs {error.name}; install dm2-dist with the extra [pictures]"
+            ) from error
+        if self._stage is None:
+            self._stage = scene.make_stage(self._row, self._options)
+        shown = scene.of_batch(self._stage, self._batch, 0, episode_return=self._return)
+        drawn = picture.draw(shown, size=round(_WINDOW_SHARE * min(self._window_size)))
+        if mode == "rgb_array":
+            return drawn
+        if self._window is None:
+            from dm2_dist.envs.skirmish.window import Window
 
-    def get_avail_actions(self) -> list[list[int]]:
-        """Legal actions of all agents, K lists of A zeros and ones."""
-        return [self.get_avail_agent_actions(agent) for agent in range(self.n_agents)]
-
-    def get_avail_agent_actions(self, agent_id: int) -> list[int]:
-        """Legal actions of one agent: a list of A zeros and ones."""
-        listed: list[int] = self._batch.available_actions[0, agent_id].tolist()
-        return listed
-
-    def get_total_actions(self) -> int:
-        """A, actions of each agent."""
-        return self.n_actions
-
-    def get_obs_size(self) -> int:
-        """O, length of an observation."""
-        return self._sizes.observation
-
-    def get_state_size(self) -> int:
-        """S, length of the state."""
-        return self._sizes.state
-
-    def get_obs_move_feats_size(self) -> int:
-        """Move features of an observation."""
-        return self._sizes.move
-
-    def get_obs_enemy_feats_size(self) -> tuple[int, int]:
-        """Enemies, and features of each."""
-        return self.n_enemies, self._sizes.enemy
-
-    def get_obs_ally_feats_size(self) -> tuple[int, int]:
-        """Other agents, and features of each."""
-        return self.n_agents - 1, self._sizes.ally
-
-    def get_obs_own_feats_size(self) -> int:
-        """Features of the agent itself."""
-        return self._sizes.own
-
-    def get_ally_num_attributes(self) -> int:
-        """State features of each agent."""
-        return self._sizes.state_ally
-
-    def get_enemy_num_attributes(self) -> int:
-        """State features of each enemy."""
-        return self._sizes.state_enemy
-
-    def get_env_info(self) -> dict[str, Any]:
-        """Sizes and feature names, available before the first reset."""
-        bits = [f"type_{bit}" for bit in range(self._row.num_type_bits)]
-        ally_shield = ["shield"] if self._row.ally_race == "P" else []
-        enemy_shield = ["shield"] if self._row.enemy_race == "P" else []
-        return {
-            "state_shape": self.get_state_size(),
-            "obs_shape": self.get_obs_size(),
-            "n_actions": self.n_actions,
-            "n_agents": self.n_agents,
-            "episode_limit": self.episode_limit,
-            "agent_features": ["health", "energy/cooldown", "rel_x", "rel_y", *ally_shield, *bits],
-            "enemy_features": ["health", "rel_x", "rel_y", *enemy_shield, *bits],
-        }
-
-    def get_stats(self) -> dict[str, float]:
-        """Counters since the environment was made; the win rate is 0 before a battle has ended."""
-        return {
-            "battles_won": self.battles_won,
-            "battles_game": self.battles_game,
-            "battles_draw": self.timeouts,
-            "win_rate": self.battles_won / max(self.battles_game, 1),
-            "timeouts": self.timeouts,
-            "restarts": self.force_restarts,
-        }
-
-    @property
-    def agents(self) -> dict[int, UnitView]:
-        """The team's units by agent."""
-        return dict(enumerate(unit_view.views(self._batch, self._row, 0)[: self.n_agents]))
-
-    @property
-    def enemies(self) -> dict[int, UnitView]:
-        """The computer's units."""
-        return dict(enumerate(unit_view.views(self._batch, self._row, 0)[self.n_agents :]))
-
-    @property
-    def death_tracker_ally(self) -> npt.NDArray[np.float64]:
-        """float64 [K] 1 for every dead agent."""
-        return np.equal(self._batch.unit_health[0, : self.n_agents], 0).astype(np.float64)
-
-    @property
-    def death_tracker_enemy(self) -> npt.NDArray[np.float64]:
-        """float64 [M] 1 for every dead enemy."""
-        return np.equal(self._batch.unit_health[0, self.n_agents :], 0).astype(np.float64)
-
-    def get_unit_by_id(self, a_id: int) -> UnitView:
-        """The unit of one agent."""
-        return self.agents[a_id]
-
-    def get_unit_types(self) -> list[int]:
-        """Type numbers of all units, agents first."""
-        return unit_view.type_numbers(self._row)
-
-    def get_visibility_matrix(self) -> npt.NDArray[np.bool_]:
-        """Bool [K, K + M]: which units each living agent sees; an agent does not list itself."""
-        units = unit_view.views(self._batch, self._row, 0)
-        seen = np.zeros((self.n_agents, len(units)), np.bool_)
-        for i in range(self.n_agents):
-            for j, other in enumerate(units):
-                apart = math.hypot(other.pos.x - units[i].pos.x, other.pos.y - units[i].pos.y)
-                living = units[i].health > 0 and other.health > 0
-                seen[i, j] = i != j and living and apart < SIGHT_RANGE
-        return seen
-
-    def seed(self) -> int | None:
-        """The seed given to the constructor."""
-        return self._seed
+            self._window = Window(self.map_name)
+        self._window.show(drawn)
+        return None
 
     def close(self) -> None:
-        """Nothing to close; present for code written for SMAC."""
-
-    def save_replay(self) -> None:
-        """Not offered: there is no StarCraft II replay of a simulated battle."""
-        raise NotImplementedError("the simulator writes no StarCraft II replays")
-
-    def render(self, mode: str = "human") -> None:
-        """Not offered yet."""
-        raise NotImplementedError("the simulator draws no pictures yet")
+        """Close the window of `render`, if there is one."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dm2_dist.envs.skirmish.battle_map import BattleMap
+from dm2_dist.envs.skirmish.kernels.field import NUM_MOVES
 
-NUM_MOVES = 4
 NUM_PATHING_PROBES = 8
 NUM_HEIGHT_PROBES = 9
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dm2_dist.envs.skirmish.battle_map import BattleMap
 from dm2_dist.envs.skirmish.feature import FeatureFlags
 
 
@@ -31,6 +32,14 @@ class RewardFlags:
     reward_scale: bool = True
     reward_scale_rate: float = 20.0
 
+    def max_reward(self, row: BattleMap) -> float:
+        """Unscaled reward of a flawless battle: enemy health and shields, kills, win."""
+        total = row.num_enemies * self.reward_death_value + self.reward_win
+        for group in row.enemies:
+            for _ in range(group.count):
+                total += group.unit.health + group.unit.shield
+        return total
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -43,6 +52,7 @@ class Options:
         move_amount: length of a move order in cells.
         attack_any_distance: accept attacks on living enemies at any distance, as SMAC's
             unrestricted heuristic gives them; the reported available actions do not change.
+        profile: whose numbers the units have.
     """
 
     features: FeatureFlags = field(default_factory=FeatureFlags)
@@ -50,6 +60,7 @@ class Options:
     step_mul: int = 8
     move_amount: float = 2.0
     attack_any_distance: bool = False
+    profile: str = "liberty"
 
     def __post_init__(self) -> None:
         if self.step_mul < 1:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dm2_dist.envs.skirmish.battle_map import BattleMap
-from dm2_dist.envs.skirmish.terrain import MAP_SIZE
+from dm2_dist.envs.skirmish.kernels.field import MAP_SIZE
 from dm2_dist.envs.skirmish.unit_type import UnitType
 from dm2_dist.envs.skirmish.unit_view import UnitView
 
@@ -23,22 +23,38 @@ def tables(
         `allies` float64 [K, nf] and `enemies` float64 [M, nf].
     """
     shields = row.ally_race == "P", row.enemy_race == "P"
-    kinds = (row.ally_types, row.enemy_types) if row.num_type_bits else ((), ())
     allied = [
-        _features(unit, shields[0], kinds[0], unit.weapon_cooldown / unit.cooldown_scale)
+        _features(
+            unit,
+            shields[0],
+            _type_bits(unit, row.ally_types, row.num_type_bits),
+            _readiness(unit) / unit.cooldown_scale,
+        )
         for unit in agents.values()
     ]
-    hostile = [_features(unit, shields[1], kinds[1]) for unit in enemies.values()]
+    hostile = [
+        _features(unit, shields[1], _type_bits(unit, row.enemy_types, row.num_type_bits))
+        for unit in enemies.values()
+    ]
     return {"allies": np.array(allied), "enemies": np.array(hostile)}
 
 
+def _readiness(unit: UnitView) -> float:
+    """Return the energy of a unit that has any, else the loops until its weapon is ready."""
+    return unit.energy if unit.energy_max > 0 else unit.weapon_cooldown
+
+
+def _type_bits(unit: UnitView, kinds: tuple[UnitType, ...], num_bits: int) -> list[float]:
+    return [float(bit < len(kinds) and kinds[bit].name == unit.name) for bit in range(num_bits)]
+
+
 def _features(
-    unit: UnitView, has_shield: bool, kinds: tuple[UnitType, ...], *cooldown: float
+    unit: UnitView, has_shield: bool, type_bits: list[float], *readiness: float
 ) -> list[float]:
     centre = MAP_SIZE / 2
-    values = [unit.health / unit.health_max, *cooldown]
+    values = [unit.health / unit.health_max, *readiness]
     values += [(unit.pos.x - centre) / MAP_SIZE, (unit.pos.y - centre) / MAP_SIZE]
     if has_shield:
-        values.append(unit.shield / unit.shield_max)
-    values += [float(kind.name == unit.name) for kind in kinds]
+        values.append(unit.shield / (unit.shield_max or 1.0))
+    values += type_bits
     return values if unit.health > 0 else [0.0] * len(values)

@@ -1,7 +1,8 @@
-"""What a kind of unit is, and the constants of the game that all kinds share.
+"""What a kind of unit is.
 
 Times are in game loops (16 to a Normal second, in which the game data are written), lengths in map
-cells. The kinds themselves are in `liberty`; `world` lays them out for the kernels.
+cells. The kinds themselves are in `liberty`, `lotv` and `smaclite`, the constants that all kinds
+share in `profile`; `world` lays them out for the kernels.
 """
 
 from __future__ import annotations
@@ -11,30 +12,6 @@ from typing import Literal
 
 LOOPS_PER_SECOND = 16
 """Game loops in one Normal second."""
-
-MISSILE_SPEED = 18.75 / LOOPS_PER_SECOND
-"""Cells that a missile flies in one loop."""
-
-RANGE_SLOP = 1.0
-"""How far beyond its range a unit still hits a target that walked away during the wind-up."""
-
-COOLDOWN_NOISE = (-1.0, 2.0)
-"""Bounds of the uniform random delay, in loops, added to every weapon cycle."""
-
-DEFAULT_SCAN_RANGE = 5.0
-"""Edge-to-edge distance within which a computer unit looks for targets, or its weapon range."""
-
-MINIMUM_DAMAGE = 0.5
-"""What a hit takes from health at least, however thick the armour."""
-
-SHIELD_DELAY = 10 * LOOPS_PER_SECOND
-"""Loops without damage before a shield regenerates."""
-
-SHIELD_REGENERATION = 2.0 / LOOPS_PER_SECOND
-"""Shield points a loop."""
-
-ZERG_REGENERATION = 0.2734 / LOOPS_PER_SECOND
-"""Health points a loop, Zerg units only."""
 
 Race = Literal["T", "P", "Z"]
 Delivery = Literal["instant", "missile", "beam", "suicide", "heal"]
@@ -72,6 +49,14 @@ class Weapon:
     structure_damage: float | None = None
     hits_air: bool = False
 
+    def can_hit(self, target: UnitType) -> bool:
+        """Whether the weapon can be used on a unit of that kind: flyers need `hits_air`.
+
+        Units on the ground can always be hit; the colossus, which weapons against flyers reach too,
+        is one of them.
+        """
+        return self.delivery != "heal" and (self.hits_air or not target.flies)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitType:
@@ -92,7 +77,13 @@ class UnitType:
         separation: radius within which other ground units are kept out.
         weapon: its weapon.
         cooldown_scale: the constant by which SMAC divides the cooldown (for a medivac, the energy).
+        acceleration: cells a loop, gained in each loop; 0: full speed at once.
+        health_regeneration: health points regained in each loop.
         energy: energy when fresh.
+        energy_max: most energy that it can gather.
+        minimum_scan: edge-to-edge distance within which it notices targets at least, when the
+            computer plays it.
+        blast_on_death: whether it explodes when it is killed too.
         flies: whether it flies: collides with nothing and ignores cliffs.
         climbs: whether it walks over units and cliffs.
         structure: whether it is a building.
@@ -111,7 +102,12 @@ class UnitType:
     separation: float
     weapon: Weapon
     cooldown_scale: float
+    acceleration: float = 0.0
+    health_regeneration: float = 0.0
     energy: float = 0.0
+    energy_max: float = 0.0
+    minimum_scan: float = 5.0
+    blast_on_death: bool = False
     flies: bool = False
     climbs: bool = False
     structure: bool = False
@@ -119,4 +115,14 @@ class UnitType:
     @property
     def scan_range(self) -> float:
         """Edge-to-edge distance within which it notices targets when the computer plays it."""
-        return max(DEFAULT_SCAN_RANGE, self.weapon.reach)
+        return max(self.minimum_scan, self.weapon.reach)
+
+    @property
+    def heals(self) -> bool:
+        """Whether it restores health instead of hurting."""
+        return self.weapon.delivery == "heal"
+
+    @property
+    def healable(self) -> bool:
+        """Whether it can be healed: biological units, but no buildings."""
+        return "biological" in self.attributes and not self.structure

@@ -26,7 +26,15 @@ _OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
 
 
 def inner(function: Function) -> Function:
-    """Compile a function that only other kernels call."""
+    """Compile a function that only other kernels call, into each place that calls it.
+
+    Without that, handing over the arrays of a `World` costs more than what most kernels do.
+    """
+    return cast(Function, numba.njit(forceinline=True, **_OPTIONS)(function))
+
+
+def apart(function: Function) -> Function:
+    """Compile a function that kernels call now and then: once, whoever calls it."""
     return cast(Function, numba.njit(**_OPTIONS)(function))
 
 

@@ -5,18 +5,19 @@ Fed by `engine` after every step; the length is that counted in `feature`.
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
-from dm2_dist.envs.skirmish.field import (
+from dm2_dist.envs.skirmish.kernels.compiled import inner
+from dm2_dist.envs.skirmish.kernels.field import (
     ALIVE,
     ALLY_SHIELD,
     COOLDOWN,
     COOLDOWN_SCALE,
     ENEMY_SHIELD,
+    ENERGY,
+    ENERGY_SCALE,
     EPISODE_LIMIT,
     HEALTH,
     HEALTH_MAX,
+    MAP_SIZE,
     NUM_ACTIONS,
     NUM_AGENTS,
     NUM_UNITS,
@@ -29,20 +30,22 @@ from dm2_dist.envs.skirmish.field import (
     X,
     Y,
 )
-from dm2_dist.envs.skirmish.kernel import inner
-from dm2_dist.envs.skirmish.terrain import MAP_SIZE
+from dm2_dist.envs.skirmish.kernels.layout import Features, Integers, Reals, World
 
-Reals = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Features = npt.NDArray[np.float32]
+
+@inner
+def readiness(real: Reals, trait: Reals, j: int) -> float:
+    """Give the weapon feature of an agent: its cooldown, or the energy of a healer."""
+    if trait[ENERGY_SCALE, j] > 0.0:
+        return float(real[ENERGY, j] / trait[ENERGY_SCALE, j])
+    return float(real[COOLDOWN, j] / trait[COOLDOWN_SCALE, j])
 
 
 @inner
 def write_state(
     real: Reals,
     integer: Integers,
-    trait: Reals,
-    number: Integers,
+    world: World,
     last_action: Integers,
     steps: int,
     state: Features,
@@ -52,12 +55,13 @@ def write_state(
     Args:
         real: float64 [R, U].
         integer: int64 [I, U].
-        trait: float64 [F, U].
-        number: int64 [N].
+        world: the map.
         last_action: int64 [K], -1 before the first step.
         steps: environment steps since the start.
         state: float32 [S], written.
     """
+    trait = world.trait
+    number = world.number
     agents = number[NUM_AGENTS]
     centre = MAP_SIZE / 2.0
     state[:] = 0.0
@@ -71,7 +75,7 @@ def write_state(
         state[begin] = real[HEALTH, j] / trait[HEALTH_MAX, j]
         begin += 1
         if j < agents:
-            state[begin] = real[COOLDOWN, j] / trait[COOLDOWN_SCALE, j]
+            state[begin] = readiness(real, trait, j)
             begin += 1
         state[begin] = (real[X, j] - centre) / MAP_SIZE
         state[begin + 1] = (real[Y, j] - centre) / MAP_SIZE

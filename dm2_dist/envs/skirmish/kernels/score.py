@@ -5,11 +5,11 @@ Fed by `engine` after the loops of a step.
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
-from dm2_dist.envs.skirmish.field import (
+from dm2_dist.envs.skirmish.kernels.compiled import inner
+from dm2_dist.envs.skirmish.kernels.field import (
     ALIVE,
+    HEALER,
+    HEALERS,
     HEALTH,
     NUM_AGENTS,
     NUM_UNITS,
@@ -23,10 +23,7 @@ from dm2_dist.envs.skirmish.field import (
     REWARD_WIN,
     SHIELD,
 )
-from dm2_dist.envs.skirmish.kernel import inner
-
-Reals = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from dm2_dist.envs.skirmish.kernels.layout import Integers, Reals, World
 
 UNDECIDED = 0
 WIN = 1
@@ -35,37 +32,50 @@ DRAW = 3
 
 
 @inner
-def verdict(integer: Integers, number: Integers) -> int:
-    """Say how the battle stands: `UNDECIDED`, `WIN`, `LOSS` or `DRAW`."""
-    agents = number[NUM_AGENTS]
+def verdict(integer: Integers, world: World) -> int:
+    """Say how the battle stands: `UNDECIDED`, `WIN`, `LOSS` or `DRAW`.
+
+    Where the team has healers, a team of healers only has lost, before anything else is looked at,
+    and a single healer left to the enemy does not count.
+    """
+    agents = world.number[NUM_AGENTS]
     allies = 0
+    fighters = 0
     enemies = 0
-    for i in range(number[NUM_UNITS]):
+    hostile_healers = 0
+    for i in range(world.number[NUM_UNITS]):
+        heals = world.trait[HEALER, i] > 0.0
         if i < agents:
             allies += integer[ALIVE, i]
+            fighters += 0 if heals else integer[ALIVE, i]
         else:
             enemies += integer[ALIVE, i]
-    if allies > 0 and enemies > 0:
-        return UNDECIDED
-    if allies > 0:
+            hostile_healers += integer[ALIVE, i] if heals else 0
+    healers = world.number[HEALERS] == 1
+    if (allies == 0 and enemies > 0) or (healers and fighters == 0):
+        return LOSS
+    if allies > 0 and enemies == 0:
         return WIN
-    return LOSS if enemies > 0 else DRAW
+    if healers and enemies == 1 and hostile_healers == 1:
+        return WIN
+    return UNDECIDED if allies > 0 else DRAW
 
 
 @inner
-def points(real: Reals, integer: Integers, number: Integers, weight: Reals, outcome: int) -> float:
+def points(real: Reals, integer: Integers, world: World, outcome: int) -> float:
     """Compute the reward of a step and remember health and shields for the next one.
 
     Args:
         real: float64 [R, U].
         integer: int64 [I, U].
-        number: int64 [N].
-        weight: float64 [W].
+        world: the map.
         outcome: answer of `verdict`.
 
     Returns:
         The reward, scaled.
     """
+    number = world.number
+    weight = world.weight
     delta_enemy = 0.0
     delta_deaths = 0.0
     delta_ally = 0.0

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from dm2_dist.envs.skirmish.kernel import inner
+from dm2_dist.envs.skirmish.kernels.compiled import inner
 
 # What a draw is for.
 PLACE = 1
 COOLDOWN_DELAY = 2
+MARCH_POINT = 3
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)

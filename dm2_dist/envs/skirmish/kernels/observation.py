@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import numpy.typing as npt
-
-from dm2_dist.envs.skirmish.battle_map import NUM_BASIC_ACTIONS
-from dm2_dist.envs.skirmish.feature import NUM_MOVES
-from dm2_dist.envs.skirmish.field import (
+from dm2_dist.envs.skirmish.kernels.compiled import apart, inner
+from dm2_dist.envs.skirmish.kernels.field import (
     ALIVE,
     ALLY_SHIELD,
     CLIFF,
     ENEMY_SHIELD,
     EPISODE_LIMIT,
+    HEALER,
     HEALTH,
     HEALTH_MAX,
+    MAP_SIZE,
     MOVE_AMOUNT,
     NUM_ACTIONS,
     NUM_AGENTS,
+    NUM_BASIC_ACTIONS,
+    NUM_MOVES,
     NUM_UNITS,
     OBS_ALL_HEALTH,
     OBS_LAST_ACTION,
@@ -39,19 +39,13 @@ from dm2_dist.envs.skirmish.field import (
     X,
     Y,
 )
-from dm2_dist.envs.skirmish.kernel import inner
-from dm2_dist.envs.skirmish.terrain import MAP_SIZE
+from dm2_dist.envs.skirmish.kernels.layout import Bytes, Features, Integers, Reals, World
 
 SIGHT_RANGE = 9.0
 """Centre-to-centre distance below which an agent sees a unit, whatever its kind."""
 
 SHOOT_RANGE = 6.0
 """Centre-to-centre distance up to which an attack may be ordered, whatever the weapon."""
-
-Reals = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Bytes = npt.NDArray[np.uint8]
-Features = npt.NDArray[np.float32]
 
 
 @inner
@@ -69,22 +63,53 @@ def open_cell(cell: Bytes, x: float, y: float) -> bool:
 
 
 @inner
-def list_actions(
-    real: Reals, integer: Integers, cell: Bytes, number: Integers, weight: Reals, available: Bytes
-) -> None:
+def first_target(world: World, k: int) -> int:
+    """Say which place of the side's numbering action 6 of agent `k` names.
+
+    A healer's targets are its friends, everybody else's are the enemies.
+    """
+    return 0 if world.trait[HEALER, k] > 0.0 else int(world.number[NUM_AGENTS])
+
+
+@inner
+def list_targets(real: Reals, integer: Integers, world: World, i: int, available: Bytes) -> None:
+    """Write whom agent `i` can attack or, being a healer, treat.
+
+    As in SMAC, only distance counts: not what the weapon can do, nor whether a friend is hurt.
+
+    Args:
+        real: float64 [R, U].
+        integer: int64 [I, U].
+        world: the map.
+        i: agent.
+        available: uint8 [A], written.
+    """
+    first = first_target(world, i)
+    last = world.number[NUM_AGENTS] if first == 0 else world.number[NUM_UNITS]
+    last = min(last, first + available.size - NUM_BASIC_ACTIONS)
+    x = real[X, i]
+    y = real[Y, i]
+    for j in range(first, last):
+        dx = real[X, j] - x
+        dy = real[Y, j] - y
+        if integer[ALIVE, j] == 1 and dx * dx + dy * dy <= SHOOT_RANGE * SHOOT_RANGE:
+            if first != 0 or world.trait[HEALER, j] == 0.0:
+                available[NUM_BASIC_ACTIONS + j - first] = 1
+
+
+@inner
+def list_actions(real: Reals, integer: Integers, world: World, available: Bytes) -> None:
     """Write which actions each agent has.
 
     Args:
         real: float64 [R, U].
         integer: int64 [I, U].
-        cell: uint8 [32, 32].
-        number: int64 [N].
-        weight: float64 [W].
+        world: the map.
         available: uint8 [K, A], written.
     """
-    agents = number[NUM_AGENTS]
-    probe = weight[MOVE_AMOUNT] / 2.0
-    for i in range(agents):
+    cell = world.cell
+    probe = world.weight[MOVE_AMOUNT] / 2.0
+    for i in range(world.number[NUM_AGENTS]):
         available[i, :] = 0
         if integer[ALIVE, i] == 0:
             available[i, 0] = 1
@@ -96,25 +121,15 @@ def list_actions(
         available[i, 3] = open_cell(cell, x, y - probe)
         available[i, 4] = open_cell(cell, x + probe, y)
         available[i, 5] = open_cell(cell, x - probe, y)
-        for j in range(agents, number[NUM_UNITS]):
-            dx = real[X, j] - x
-            dy = real[Y, j] - y
-            if integer[ALIVE, j] == 1 and dx * dx + dy * dy <= SHOOT_RANGE * SHOOT_RANGE:
-                available[i, NUM_BASIC_ACTIONS + j - agents] = 1
+        list_targets(real, integer, world, i, available[i])
 
 
-@inner
-def write_ground(
-    real: Reals,
-    cell: Bytes,
-    height: Bytes,
-    number: Integers,
-    weight: Reals,
-    i: int,
-    row: Features,
-    at: int,
-) -> int:
+@apart
+def write_ground(real: Reals, world: World, i: int, row: Features, at: int) -> int:
     """Write pathing probes and terrain heights around agent `i`; returns the next free place."""
+    cell = world.cell
+    number = world.number
+    weight = world.weight
     x = int(real[X, i])
     y = int(real[Y, i])
     near = int(weight[MOVE_AMOUNT])
@@ -129,16 +144,18 @@ def write_ground(
     if number[OBS_TERRAIN_HEIGHT] == 1:
         for k in range(9):
             on_map = inside(columns[k], rows[k])
-            row[at + k] = height[columns[k], rows[k]] / 255.0 if on_map else 1.0
+            row[at + k] = world.height[columns[k], rows[k]] / 255.0 if on_map else 1.0
         at += 9
     return at
 
 
 @inner
 def write_unit(
-    real: Reals, trait: Reals, number: Integers, i: int, j: int, dist: float, row: Features, at: int
+    real: Reals, world: World, i: int, j: int, dist: float, row: Features, at: int
 ) -> int:
     """Write unit `j` as seen by agent `i`; returns the next free place."""
+    trait = world.trait
+    number = world.number
     row[at] = dist / SIGHT_RANGE
     row[at + 1] = (real[X, j] - real[X, i]) / SIGHT_RANGE
     row[at + 2] = (real[Y, j] - real[Y, i]) / SIGHT_RANGE
@@ -156,8 +173,10 @@ def write_unit(
 
 
 @inner
-def write_own(real: Reals, trait: Reals, number: Integers, i: int, row: Features, at: int) -> None:
+def write_own(real: Reals, world: World, i: int, row: Features, at: int) -> None:
     """Write an agent's own health, shield and kind."""
+    trait = world.trait
+    number = world.number
     if number[OBS_OWN_HEALTH] == 1:
         row[at] = real[HEALTH, i] / trait[HEALTH_MAX, i]
         at += 1
@@ -172,8 +191,7 @@ def write_own(real: Reals, trait: Reals, number: Integers, i: int, row: Features
 def write_others(
     real: Reals,
     integer: Integers,
-    trait: Reals,
-    number: Integers,
+    world: World,
     last_action: Integers,
     available: Bytes,
     i: int,
@@ -181,6 +199,7 @@ def write_others(
     at: int,
 ) -> int:
     """Write all enemies and other agents as seen by agent `i`; returns the next free place."""
+    number = world.number
     agents = number[NUM_AGENTS]
     health = number[OBS_ALL_HEALTH]
     enemy_width = 4 + number[TYPE_BITS] + health * (1 + number[ENEMY_SHIELD])
@@ -205,7 +224,7 @@ def write_others(
         if gap >= SIGHT_RANGE * SIGHT_RANGE:
             continue
         row[at] = 1.0 if j < agents else available[i, NUM_BASIC_ACTIONS + j - agents]
-        end = write_unit(real, trait, number, i, j, math.sqrt(gap), row, at + 1)
+        end = write_unit(real, world, i, j, math.sqrt(gap), row, at + 1)
         if number[OBS_LAST_ACTION] == 1 and j < agents and last_action[j] >= 0:
             row[end + last_action[j]] = 1.0
     return allies_at
@@ -215,11 +234,7 @@ def write_others(
 def observe(
     real: Reals,
     integer: Integers,
-    trait: Reals,
-    cell: Bytes,
-    height: Bytes,
-    number: Integers,
-    weight: Reals,
+    world: World,
     last_action: Integers,
     available: Bytes,
     steps: int,
@@ -230,16 +245,13 @@ def observe(
     Args:
         real: float64 [R, U].
         integer: int64 [I, U].
-        trait: float64 [F, U].
-        cell: uint8 [32, 32].
-        height: uint8 [32, 32].
-        number: int64 [N].
-        weight: float64 [W].
+        world: the map.
         last_action: int64 [K], -1 before the first step.
         available: uint8 [K, A], already written.
         steps: environment steps since the start.
         observation: float32 [K, O], written.
     """
+    number = world.number
     for i in range(number[NUM_AGENTS]):
         row = observation[i]
         row[:] = 0.0
@@ -249,6 +261,6 @@ def observe(
             continue
         for k in range(NUM_MOVES):
             row[k] = available[i, 2 + k]
-        at = write_ground(real, cell, height, number, weight, i, row, NUM_MOVES)
-        at = write_others(real, integer, trait, number, last_action, available, i, row, at)
-        write_own(real, trait, number, i, row, at)
+        at = write_ground(real, world, i, row, NUM_MOVES)
+        at = write_others(real, integer, world, last_action, available, i, row, at)
+        write_own(real, world, i, row, at)
