@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dm2_dist.envs.skirmish import SkirmishBatch, battle_map, field
+from dm2_dist.envs.skirmish import SkirmishBatch, battle_map
+from dm2_dist.envs.skirmish.kernels import field
 from dm2_dist.envs.skirmish.options import Options
 
 Policy = Callable[[SkirmishBatch], npt.NDArray[np.int64]]

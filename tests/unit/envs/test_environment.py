@@ -57,7 +57,7 @@ def test_agents_are_numbered_by_place_and_units_are_fresh() -> None:
 def test_state_dict_holds_the_state() -> None:
     env = SkirmishEnv("3s_vs_5z", seed=4, state_timestep_number=True)
     env.reset()
-    for _ in range(12):
+    for _ in range(5):
         env.step([1, 2, 3])
     parts: dict[str, Any] = env.get_state_dict()
     assert list(parts) == ["allies", "enemies", "last_action", "timestep"]
@@ -132,6 +132,37 @@ def test_time_out_is_terminated_for_smac_and_truncated_for_us(continuing: bool) 
     assert not env.truncated
 
 
+def test_nobody_left_is_neither_a_win_nor_a_defeat() -> None:
+    env = SkirmishEnv("bane_vs_bane", seed=1, heuristic_ai=True)
+    for _ in range(40):
+        env.reset()
+        _, info = finish(env)
+        if info["dead_allies"] == info["dead_enemies"] == 24:
+            break
+    else:
+        pytest.fail("no battle of 40 ended with nobody left")
+    assert info["battle_won"] is False
+    assert not env.win_counted
+    assert not env.defeat_counted
+    stats = env.get_stats()
+    assert stats["battles_game"] == env._episode_count
+    assert stats["timeouts"] == 0
+
+
+def test_a_team_of_its_medivac_only_has_lost() -> None:
+    env = SkirmishEnv("MMM2", seed=1, heuristic_ai=True)
+    for _ in range(40):
+        env.reset()
+        _, info = finish(env)
+        if info["dead_allies"] == 9 and env.agents[9].health > 0:
+            break
+    else:
+        pytest.fail("no battle of 40 ended with the medivac alone")
+    assert info["battle_won"] is False
+    assert info["truncated"] is False
+    assert env.defeat_counted
+
+
 def test_same_seed_plays_the_same_sequence_of_different_battles() -> None:
     first, second = (SkirmishEnv("3m", seed=8) for _ in range(2))
     starts = []
@@ -140,7 +171,7 @@ def test_same_seed_plays_the_same_sequence_of_different_battles() -> None:
         assert np.array_equal(a, b)
         assert np.array_equal(state_a, state_b)
         starts.append(state_a)
-        for _ in range(9):
+        for _ in range(5):
             assert first.step([1, 2, 3]) == second.step([1, 2, 3])
     assert not np.array_equal(starts[0], starts[1])
     assert not np.array_equal(SkirmishEnv("3m").reset()[1], SkirmishEnv("3m").reset()[1])

@@ -17,8 +17,28 @@ from hypothesis import strategies as st
 from dm2_dist.envs.skirmish import SkirmishEnv, battle_map, terrain
 from dm2_dist.envs.skirmish.unit_view import UnitView
 
-MAX_COOLDOWN = {"marine": 15, "stalker": 35, "zealot": 22}
-MAX_SHIELD = {"stalker": 80, "zealot": 50}
+MAX_COOLDOWN = {
+    "marine": 15,
+    "marauder": 25,
+    "stalker": 35,
+    "zealot": 22,
+    "colossus": 24,
+    "hydralisk": 10,
+    "zergling": 11,
+    "baneling": 1,
+}
+MAX_ENERGY = {"medivac": 200}
+MAX_SHIELD = {"stalker": 80, "zealot": 50, "colossus": 150}
+KINDS = {
+    # The order of the type bits: of the agents, then of the enemies.
+    "MMM": (("marauder", "marine", "medivac"),) * 2,
+    "MMM2": (("marauder", "marine", "medivac"),) * 2,
+    "2s3z": (("stalker", "zealot"), ("zealot", "stalker")),
+    "3s5z": (("stalker", "zealot"), ("zealot", "stalker")),
+    "3s5z_vs_3s6z": (("stalker", "zealot"), ("zealot", "stalker")),
+    "1c3s5z": (("colossus", "stalker", "zealot"),) * 2,
+    "bane_vs_bane": (("baneling", "zergling"),) * 2,
+}
 
 switches = st.fixed_dictionaries(
     {
@@ -52,8 +72,20 @@ def reference_available(env: SkirmishEnv, i: int) -> list[int]:
         return [1] + [0] * (env.n_actions - 1)
     x, y = unit.pos.x, unit.pos.y
     moves = [ground(env, *p) for p in ((x, y + 1), (x, y - 1), (x + 1, y), (x - 1, y))]
-    attacks = [e.health > 0 and apart(unit, e) <= 6 for e in env.enemies.values()]
-    return [0, 1, *map(int, moves), *map(int, attacks)]
+    if unit.name == "medivac":
+        near = [
+            ally.health > 0 and ally.name != "medivac" and apart(unit, ally) <= 6
+            for ally in env.agents.values()
+        ]
+        near += [False] * (env.n_enemies - env.n_agents)
+    else:
+        near = [enemy.health > 0 and apart(unit, enemy) <= 6 for enemy in env.enemies.values()]
+    return [0, 1, *map(int, moves), *map(int, near)]
+
+
+def kind(env: SkirmishEnv, unit: UnitView) -> list[float]:
+    names = KINDS.get(env.map_name, ((), ()))[unit.owner - 1]
+    return [float(unit.name == name) for name in names]
 
 
 def reference_ground(env: SkirmishEnv, unit: UnitView, flags: dict[str, bool]) -> list[float]:
@@ -93,7 +125,7 @@ def reference_observation(env: SkirmishEnv, i: int, flags: dict[str, bool]) -> l
     for j, enemy in env.enemies.items():
         block = [float(available[6 + j]), apart(unit, enemy) / 9]
         block += [(enemy.pos.x - unit.pos.x) / 9, (enemy.pos.y - unit.pos.y) / 9]
-        block += vitals(enemy, wanted=flags["obs_all_health"])
+        block += vitals(enemy, wanted=flags["obs_all_health"]) + kind(env, enemy)
         seen = enemy.health > 0 and apart(unit, enemy) < 9
         row += block if seen else [0.0] * len(block)
     for j, ally in env.agents.items():
@@ -101,12 +133,13 @@ def reference_observation(env: SkirmishEnv, i: int, flags: dict[str, bool]) -> l
             continue
         block = [1.0, apart(unit, ally) / 9]
         block += [(ally.pos.x - unit.pos.x) / 9, (ally.pos.y - unit.pos.y) / 9]
-        block += vitals(ally, wanted=flags["obs_all_health"])
+        block += vitals(ally, wanted=flags["obs_all_health"]) + kind(env, ally)
         if flags["obs_last_action"]:
             block += env.last_action[j].tolist()
         seen = ally.health > 0 and apart(unit, ally) < 9
         row += block if seen else [0.0] * len(block)
-    return row + vitals(unit, wanted=flags["obs_all_health"] or flags["obs_own_health"]) + clock
+    row += vitals(unit, wanted=flags["obs_all_health"] or flags["obs_own_health"])
+    return row + kind(env, unit) + clock
 
 
 def reference_state(env: SkirmishEnv, flags: dict[str, bool]) -> list[float]:
@@ -116,9 +149,12 @@ def reference_state(env: SkirmishEnv, flags: dict[str, bool]) -> list[float]:
     for units, is_agent in ((env.agents, True), (env.enemies, False)):
         for unit in units.values():
             block = [unit.health / unit.health_max]
-            block += [unit.weapon_cooldown / MAX_COOLDOWN[unit.name]] if is_agent else []
+            if is_agent and unit.name in MAX_ENERGY:
+                block.append(unit.energy / MAX_ENERGY[unit.name])
+            elif is_agent:
+                block.append(unit.weapon_cooldown / MAX_COOLDOWN[unit.name])
             block += [(unit.pos.x - 16) / 32, (unit.pos.y - 16) / 32]
-            block += vitals(unit, wanted=True)[1:]
+            block += vitals(unit, wanted=True)[1:] + kind(env, unit)
             state += block if unit.health > 0 else [0.0] * len(block)
     if flags["state_last_action"]:
         state += env.last_action.flatten().tolist()
@@ -156,17 +192,22 @@ def play_and_compare(env: SkirmishEnv, flags: dict[str, bool], seed: int, limit:
             break
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
-    map_name=st.sampled_from(battle_map.PLAYABLE_MAPS), flags=switches, seed=st.integers(0, 2**32)
+    map_name=st.sampled_from(list(battle_map.MAPS)),
+    flags=switches,
+    seed=st.integers(0, 2**32),
+    shuffled=st.booleans(),
 )
 def test_features_have_the_declared_sizes_and_reference_values(
-    map_name: str, flags: dict[str, Any], seed: int
+    map_name: str, flags: dict[str, Any], seed: int, shuffled: bool
 ) -> None:
-    play_and_compare(SkirmishEnv(map_name, seed=seed, **flags), flags, seed, limit=12)
+    compat = ("enemy_order",) if shuffled else ()
+    env = SkirmishEnv(map_name, seed=seed, compat=compat, **flags)
+    play_and_compare(env, flags, seed, limit=6)
 
 
-@pytest.mark.parametrize("map_name", ["5m_vs_6m", "3s_vs_3z"])
+@pytest.mark.parametrize("map_name", ["5m_vs_6m", "3s_vs_3z", "MMM2", "1c3s5z"])
 def test_default_features_of_whole_battles(map_name: str) -> None:
     defaults = dict.fromkeys(
         (

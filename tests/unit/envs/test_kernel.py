@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dm2_dist.envs.skirmish import kernel
+from dm2_dist.envs.skirmish.kernels import compiled as kernel
 
 
 class Entry:
