@@ -1,7 +1,8 @@
 """`dm2 bench`: what this machine does with each part, and with all of them together.
 
 Every figure stands beside its limit, measured in the same run, because machines are noisy and
-differ. What is measured and how: `launch.measurement`. Called by `launch.cli`.
+differ. What is measured and how: `launch.measurement`, and `launch.simulator_bench` for
+`dm2 bench simulator`, which has options of its own. Called by `launch.cli`.
 """
 
 import dataclasses
@@ -19,18 +20,20 @@ from rich.table import Table
 
 from dm2_dist import presets
 from dm2_dist.config import Algorithm, RunConfig
-from launch import measurement
+from launch import measurement, simulator_bench, simulator_table
 from launch.measurement import Row
+from launch.simulator_bench import SimulatorBench
 
 
 @dataclass(frozen=True)
 class Bench:
     """Measure this machine: simulator, inference, actors, learners and the whole pipeline."""
 
-    what: Annotated[
-        Literal["all", "simulator", "inference", "learner", "pipeline"], tyro.conf.Positional
-    ] = "all"
-    """Part to measure; `pipeline` includes actors and learners alone."""
+    what: Annotated[Literal["all", "inference", "learner", "pipeline"], tyro.conf.Positional] = (
+        "all"
+    )
+    """Part to measure; `pipeline` includes actors and learners alone. `dm2 bench simulator` has
+    options of its own."""
     preset: str = "paper-5v6"
     """Settings to measure with."""
     algorithm: Algorithm = "dm2"
@@ -45,13 +48,15 @@ class Bench:
 
 def main(words: Sequence[str]) -> int:
     """Measure and print; returns the exit code."""
+    if words[:1] == ["simulator"]:
+        return _simulator(words[1:])
     bench = tyro.cli(Bench, prog="dm2 bench", args=words)
     for library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
         os.environ[f"{library}_NUM_THREADS"] = "1"
     base = replace(presets.by_name(bench.preset), algorithm=bench.algorithm)
     rows: list[Row] = []
-    if bench.what in ("all", "simulator"):
-        rows += measurement.simulator(base, bench.seconds)
+    if bench.what == "all":
+        rows += _simulator_rows(base.map, bench.seconds)
     if bench.what in ("all", "inference"):
         rows += measurement.inference(base, bench.seconds)
     if bench.what in ("all", "learner", "pipeline"):
@@ -63,6 +68,28 @@ def main(words: Sequence[str]) -> int:
                 rows += measurement.pipeline(config, Path(folder), bench.actors, bench.seconds)
     _print(rows, config=base, as_json=bench.json)
     return 0
+
+
+def _simulator(words: Sequence[str]) -> int:
+    options = tyro.cli(SimulatorBench, prog="dm2 bench simulator", args=words)
+    simulator_bench.check(options)
+    speeds = simulator_bench.speeds(options)
+    profiles = simulator_bench.profiles(options) if options.parts else {}
+    if options.json:
+        print(json.dumps(simulator_table.as_json(speeds, profiles)))
+    else:
+        simulator_table.show(speeds, profiles)
+    return 0
+
+
+def _simulator_rows(map_name: str, seconds: float) -> list[Row]:
+    """The simulator on one core, beside the other parts: random legal play."""
+    rows = []
+    for size in (1, 64):
+        options = SimulatorBench(map_name, "random", "1", num_envs=size, seconds=seconds)
+        rate = simulator_bench.speeds(options)[0].env_steps_per_second
+        rows.append(Row(f"simulator, {size} battles", rate, "env steps/s", None, ""))
+    return rows
 
 
 def _print(rows: Sequence[Row], *, config: RunConfig, as_json: bool) -> None:

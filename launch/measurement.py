@@ -43,32 +43,6 @@ class Row:
         return self.value / self.limit if self.limit else None
 
 
-def simulator(config: RunConfig, seconds: float) -> list[Row]:
-    """Env steps/s of the simulator on one core, random legal play, features included."""
-    rates = {size: _rate(_random_play(config, size), seconds) for size in (1, 64)}
-    return [
-        Row(f"simulator, {size} battles", rate, "env steps/s", None, "")
-        for size, rate in rates.items()
-    ]
-
-
-def _random_play(config: RunConfig, size: int) -> Callable[[], int]:
-    """One step of `size` battles with uniformly random legal actions."""
-    battles = make.make_batch(config.env, config.map, size)
-    generator = np.random.default_rng(0)
-    battles.reset()
-
-    def step() -> int:
-        noise = generator.random(battles.available_actions.shape, dtype=np.float32)
-        played = size - int(battles.finished.sum())
-        battles.step((noise * battles.available_actions).argmax(axis=2))
-        if battles.finished.all():
-            battles.reset()
-        return played
-
-    return step
-
-
 def inference(config: RunConfig, seconds: float) -> list[Row]:
     """Joint inference steps of K stacked policies on one core, beside its matrix products alone."""
     policy, rows = _untrained(config), []
