@@ -12,6 +12,9 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 PARENT_DIED = 70
 """Exit code of a child whose launcher vanished."""
 
+LAUNCHERS_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Signals that are for the launcher alone."""
+
 HOPELESS = 78
 """Exit code of a child that would fail again in the same way: it is not worth a restart."""
 
@@ -25,8 +28,9 @@ def begin(name: str, logs: Path) -> logging.Logger:
     logging.basicConfig(
         filename=logs / f"{name}.log", level=logging.INFO, format=_FORMAT, force=True
     )
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in LAUNCHERS_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, LAUNCHERS_SIGNALS)
     parent = multiprocessing.parent_process()
     if parent is not None:
         watch = threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True)

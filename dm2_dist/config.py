@@ -114,7 +114,9 @@ class RunConfig:
     env: str = "skirmish"
     """Environment backend: the embedded simulator `skirmish`."""
     map: str = "3m"
-    """SMAC map name."""
+    """SMAC map name, or path of a scenario (.toml or .json)."""
+    scenario_sha256: str = ""
+    """Digest of that scenario; the launcher fills it in, and refuses another one afterwards."""
     algorithm: Algorithm = "ippo"
     """`ippo`: task reward only. `dm2`: task reward plus each agent's own discriminator."""
     schedule: Schedule = "pipelined"
@@ -168,6 +170,11 @@ class RunConfig:
     def uses_demonstrations(self) -> bool:
         """Whether the learners own a discriminator."""
         return self.algorithm == "dm2"
+
+    @property
+    def plays_scenario(self) -> bool:
+        """Whether `map` is the path of a scenario, not the name of a map."""
+        return self.map.endswith((".toml", ".json"))
 
 
 def _check_positive(config: RunConfig) -> None:

@@ -113,7 +113,7 @@ def check(folder: Path, map_name: str, sizes: tuple[int, int, int], episodes: in
 
     Args:
         folder: the set.
-        map_name: the run's map.
+        map_name: name of the run's map; of a scenario, the name that stands in it.
         sizes: (number of agents, observation size, number of actions) of the run's map.
         episodes: demonstrations the run draws from.
 
@@ -124,7 +124,7 @@ def check(folder: Path, map_name: str, sizes: tuple[int, int, int], episodes: in
     if card.map != map_name:
         raise DemonstrationsError(
             f"{folder} was recorded on {card.map} but the run plays {map_name}; "
-            f"record on {map_name} or choose --map {card.map}"
+            f"record on {map_name}, or play {card.map}"
         )
     found = (card.num_agents, card.observation_size, card.num_actions)
     if found != sizes:

@@ -1,9 +1,11 @@
 """The run directory: one folder that holds everything about a run, owned by one process at a time.
 
 Files (names are stable): `config.json`, `summary.json`, `evaluations.jsonl`, `metrics.jsonl`,
-`checkpoints/agent_<k>/`, `ledger/`, `logs/<role>.log`.
+`checkpoints/agent_<k>/`, `ledger/`, `logs/<role>.log`; for a run that plays a scenario also
+`scenario.toml` or `scenario.json`, its own copy, which every process of the run reads.
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -66,18 +68,24 @@ class RunDirectory:
         return self.root / "checkpoints" / f"agent_{agent}"
 
     def read_config(self) -> RunConfig:
-        """The configuration this run was started with.
+        """The configuration this run was started with; a scenario is the run's own copy.
 
         Raises:
-            RunDirectoryError: there is none, or it cannot be read.
+            RunDirectoryError: there is none, it cannot be read, or the scenario is missing or has
+                been changed.
         """
         try:
             document = json.loads(self.config.read_text())
-            return configuration.from_json(json.dumps(document["config"]))
+            config = configuration.from_json(json.dumps(document["config"]))
         except FileNotFoundError:
             raise RunDirectoryError(f"{self.root} holds no run: {self.config} is missing") from None
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise RunDirectoryError(f"{self.config} cannot be read: {error}") from error
+        if not config.plays_scenario:
+            return config
+        path = self.root.absolute() / Path(config.map).name
+        _check_scenario(path, _read_scenario(path), config.scenario_sha256)
+        return replace(config, map=str(path))
 
     def read_summary(self) -> dict[str, Any] | None:
         """The last summary, or None before the first end of the run."""
@@ -90,7 +98,8 @@ class RunDirectory:
 
 def default_root(config: RunConfig) -> Path:
     """`runs/<map>-<algorithm>-<time>`; a counter keeps two starts in one second apart."""
-    name = f"{config.map}-{config.algorithm}-{time.strftime('%Y%m%d-%H%M%S')}"
+    battle = Path(config.map).stem if config.plays_scenario else config.map
+    name = f"{battle}-{config.algorithm}-{time.strftime('%Y%m%d-%H%M%S')}"
     root, suffix = Path("runs") / name, 1
     while root.exists():
         suffix += 1
@@ -133,7 +142,7 @@ def acquire(
 def _claim(directory: RunDirectory, config: RunConfig, *, resume: bool) -> None:
     """Write the configuration, or check that it is the run's; only the end may move out."""
     if not directory.config.exists():
-        _write_config(directory, config)
+        _write_config(directory, _with_own_scenario(directory, config))
         return
     if not resume:
         raise RunDirectoryError(
@@ -141,6 +150,8 @@ def _claim(directory: RunDirectory, config: RunConfig, *, resume: bool) -> None:
             "or choose another --run-dir"
         )
     before = directory.read_config()
+    if config.plays_scenario and config.scenario_sha256 == before.scenario_sha256:
+        config = replace(config, map=before.map)  # the same file, wherever it was named
     extended = replace(before, max_env_steps=max(before.max_env_steps, config.max_env_steps))
     changed = configuration.differences(extended, config)
     if changed:
@@ -151,7 +162,54 @@ def _claim(directory: RunDirectory, config: RunConfig, *, resume: bool) -> None:
     _write_config(directory, config)
 
 
+def pin_scenario(config: RunConfig) -> RunConfig:
+    """Fill in the digest of the scenario that a configuration names; no other one fits then.
+
+    Raises:
+        RunDirectoryError: the file cannot be read, or a resumed run was started with another one.
+    """
+    if not config.plays_scenario:
+        return config
+    path = Path(config.map).absolute()
+    content = _read_scenario(path)
+    if config.scenario_sha256:
+        _check_scenario(path, content, config.scenario_sha256)
+    return replace(config, map=str(path), scenario_sha256=hashlib.sha256(content).hexdigest())
+
+
+def _with_own_scenario(directory: RunDirectory, config: RunConfig) -> RunConfig:
+    """Copy the scenario into the run directory: the run plays its copy from now on."""
+    if not config.plays_scenario:
+        return config
+    source = Path(config.map)
+    own = directory.root.absolute() / f"scenario{source.suffix}"
+    content = _read_scenario(source)
+    _check_scenario(source, content, config.scenario_sha256)
+    write_atomically(own, content)
+    return replace(config, map=str(own))
+
+
+def _read_scenario(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RunDirectoryError(
+            f"the scenario {path} cannot be read ({error.strerror}); bring it back"
+        ) from error
+
+
+def _check_scenario(path: Path, content: bytes, expected: str) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise RunDirectoryError(
+            f"{path} is not the scenario that the run was started with (its digest is "
+            f"{found[:16]}, not {expected[:16]}); bring the old file back, or start a new run"
+        )
+
+
 def _write_config(directory: RunDirectory, config: RunConfig) -> None:
+    if config.plays_scenario:  # relative to the run directory, which may be moved
+        config = replace(config, map=Path(config.map).name)
     document = {"config": json.loads(configuration.to_json(config)), "versions": versions()}
     write_atomically(directory.config, json.dumps(document, indent=2).encode())
 

@@ -1,6 +1,5 @@
 """The command line: `dm2 COMMAND ...`. Each command imports the heavy libraries that it needs."""
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,8 @@ from dm2_dist import presets, run_directory
 from dm2_dist.checkpoint import CheckpointError
 from dm2_dist.config import ConfigError, RunConfig
 from dm2_dist.demonstrations import DemonstrationsError
+from dm2_dist.envs.skirmish import UnknownMapError
+from dm2_dist.envs.skirmish.document import ScenarioError
 from dm2_dist.run_directory import RunDirectory, RunDirectoryError
 
 _USAGE = """\
@@ -26,6 +27,7 @@ usage: dm2 COMMAND [options]      (dm2 COMMAND --help tells the options)
   curves       draw the win rate and return of runs over env steps
   presets      list the presets, or show one
   show-config  print the configuration that the given options make
+  replay       show a recorded battle as a page, a GIF or an MP4
   bench        measure the pipeline and its parts
 """
 
@@ -55,43 +57,6 @@ class ShowConfig:
 
 
 @dataclass(frozen=True)
-class Record:
-    """Play a run's policies and keep the episodes as demonstrations."""
-
-    run_dir: Annotated[Path, tyro.conf.Positional]
-    """The run whose policies play."""
-    output: Path
-    """New folder for the demonstrations."""
-    episodes: int = 1000
-    """Episodes to record."""
-    version: int | None = None
-    """Parameter version; the newest unless given."""
-    greedy: bool = False
-    """Take the most probable actions; the paper's demonstrators sample, and so does this command
-    unless told otherwise."""
-    seed: int = 0
-    """Keys every draw of the recording."""
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """Play a run's policies greedily and print how good they are."""
-
-    run_dir: Annotated[Path, tyro.conf.Positional]
-    """The run whose policies play."""
-    episodes: int = 128
-    """Episodes to play."""
-    version: int | None = None
-    """Parameter version; the newest unless given."""
-    sampled: bool = False
-    """Sample actions as in training instead of taking the most probable."""
-    seed: int = 0
-    """Keys every draw."""
-    json: bool = False
-    """One JSON object instead of a sentence."""
-
-
-@dataclass(frozen=True)
 class Curves:
     """Draw the win rate and return of runs over env steps."""
 
@@ -114,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _dispatch(words)
-    except ConfigError as error:
+    except (ConfigError, ScenarioError, UnknownMapError) as error:
         return _fail(str(error), 2)
     except (CheckpointError, DemonstrationsError, RunDirectoryError) as error:
         return _fail(str(error), 1)
@@ -141,13 +106,21 @@ def _dispatch(words: list[str]) -> int:  # noqa: PLR0911 - one arm per command
             )
             return 0
         case "record":
-            return _record(_parse(Record, command, rest))
+            from launch import frozen_commands
+
+            return frozen_commands.record(rest)
         case "evaluate":
-            return _evaluate(_parse(Evaluate, command, rest))
+            from launch import frozen_commands
+
+            return frozen_commands.evaluate(rest)
         case "curves":
             return _curves(_parse(Curves, command, rest))
         case "presets":
             return _presets(_parse(Presets, command, rest))
+        case "replay":
+            from launch import replay
+
+            return replay.main(rest)
         case "bench":
             from launch import bench
 
@@ -193,7 +166,6 @@ def _local(words: list[str]) -> int:
         raise ConfigError(f"actors is {local.actors}; it must be at least 1")
     if local.metrics_port is not None and not 0 <= local.metrics_port < 2**16:
         raise ConfigError(f"metrics-port is {local.metrics_port}; a port is 0 to 65535")
-    from dm2_dist.envs.skirmish import UnknownMapError
     from launch import host, local_run
     from monitoring.summary import summary_text
 
@@ -207,55 +179,12 @@ def _local(words: list[str]) -> int:
     )
     try:
         code = local_run.run_local(local.run, options)
-    except UnknownMapError as error:
-        return _fail(str(error), 2)
     except host.RunFailedError as error:
         return _fail(str(error), 1)
     summary = RunDirectory(root).read_summary()
     if summary is not None:
         print(summary_text(summary, str(root)))
     return code
-
-
-def _record(record: Record) -> int:
-    from dm2_dist import demonstrations
-    from launch import frozen_team
-
-    if record.episodes < 1:
-        raise ConfigError(f"episodes is {record.episodes}; it must be at least 1")
-    demonstrations.check_free(record.output)
-    team = frozen_team.load(record.run_dir, record.version)
-    slices, seeds = frozen_team.play_episodes(
-        team, record.episodes, record.seed, greedy=record.greedy
-    )
-    card = frozen_team.card_of(team, str(record.run_dir), slices, seeds, greedy=record.greedy)
-    demonstrations.write(record.output, card, slices)
-    print(
-        f"recorded {card.episodes} episodes of {card.map} with version {team.version}: "
-        f"win rate {card.win_rate:.2f}, in {record.output}"
-    )
-    return 0
-
-
-def _evaluate(evaluate: Evaluate) -> int:
-    from launch import frozen_team
-
-    if evaluate.episodes < 1:
-        raise ConfigError(f"episodes is {evaluate.episodes}; it must be at least 1")
-    team = frozen_team.load(evaluate.run_dir, evaluate.version)
-    greedy = not evaluate.sampled
-    slices, _ = frozen_team.play_episodes(team, evaluate.episodes, evaluate.seed, greedy=greedy)
-    scores = frozen_team.scores(slices)
-    if evaluate.json:
-        print(json.dumps({**scores, "version": team.version, "map": team.config.map}))
-    else:
-        print(
-            f"{team.config.map}, version {team.version}, {evaluate.episodes} "
-            f"{'greedy' if greedy else 'sampled'} episodes: win rate {scores['win_rate']:.3f}, "
-            f"return {scores['return_mean']:.2f} +- {scores['return_std']:.2f}, "
-            f"length {scores['length_mean']:.1f}"
-        )
-    return 0
 
 
 def _curves(chosen: Curves) -> int:

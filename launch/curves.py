@@ -7,6 +7,7 @@ from typing import Any
 
 from dm2_dist import demonstrations
 from dm2_dist.config import RunConfig
+from dm2_dist.envs import make
 from dm2_dist.run_directory import RunDirectory, RunDirectoryError, read_lines
 
 _PANELS = (("win_rate", "greedy win rate"), ("return_mean", "mean return"))
@@ -32,7 +33,8 @@ def read(root: Path) -> Curve:
     lines = read_lines(directory.evaluations)
     if not lines:
         raise RunDirectoryError(f"{root} has no evaluations yet; let the run train first")
-    label = f"{config.algorithm.upper()}, {config.map}, {config.schedule}, seed {config.seed}"
+    name = make.describe(config.env, config.map).map_name
+    label = f"{config.algorithm.upper()}, {name}, {config.schedule}, seed {config.seed}"
     return Curve(label, lines, _demonstrators(config))
 
 

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import safetensors.numpy
@@ -16,9 +17,11 @@ from dm2_dist.config import RunConfig
 from dm2_dist.demonstrations import Card
 from dm2_dist.envs import make
 from dm2_dist.envs.interface import EnvironmentSpec
+from dm2_dist.envs.skirmish.replay import Replay
 from dm2_dist.inference import StackedPolicy
 from dm2_dist.run_directory import RunDirectory
 from dm2_dist.trajectory import Slice
+from launch.kept_replays import RecordedBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,19 @@ class FrozenTeam:
     version: int
     policies: tuple[str, ...]
     stacked: StackedPolicy
+
+
+class Played(NamedTuple):
+    """What a frozen team has played.
+
+    slices: [K] what each agent saw.
+    seeds: one per episode.
+    replays: the first battles, as many as were to be kept.
+    """
+
+    slices: list[Slice]
+    seeds: tuple[int, ...]
+    replays: list[Replay]
 
 
 def load(root: Path, version: int | None) -> FrozenTeam:
@@ -68,8 +84,8 @@ def load(root: Path, version: int | None) -> FrozenTeam:
 
 
 def play_episodes(
-    team: FrozenTeam, episodes: int, seed: int, *, greedy: bool
-) -> tuple[list[Slice], tuple[int, ...]]:
+    team: FrozenTeam, episodes: int, seed: int, *, greedy: bool, kept: int = 0
+) -> Played:
     """Play fresh episodes with a frozen team.
 
     Args:
@@ -77,19 +93,25 @@ def play_episodes(
         episodes: how many.
         seed: keys every draw; the training episodes of a run never use these seeds.
         greedy: take the most probable actions.
-
-    Returns:
-        [K] what each agent saw, and the episode seeds.
+        kept: how many battles, from the first one on, are kept as replays.
     """
     config = replace(team.config, seed=seeding.derive("frozen", seed))
     work = tickets.record_tickets(config, episodes, (team.version,) * team.spec.num_agents, greedy)
     played: list[list[Slice]] = []
+    replays: list[Replay] = []
     for size, group in itertools.groupby(work, key=lambda ticket: len(ticket.seeds)):
         battles = make.make_batch(config.env, config.map, size)
         for ticket in group:
-            played.append(play(ticket, team.stacked, battles, lambda: None))
+            missing = min(kept - len(replays), size)
+            if missing > 0:
+                recorded = RecordedBatch(config.map, size, missing)
+                played.append(play(ticket, team.stacked, recorded, lambda: None))
+                replays += recorded.replays()
+            else:
+                played.append(play(ticket, team.stacked, battles, lambda: None))
     slices = [trajectory.concatenate([parts[k] for parts in played]) for k in range(len(played[0]))]
-    return slices, tuple(itertools.chain.from_iterable(ticket.seeds for ticket in work))
+    seeds = tuple(itertools.chain.from_iterable(ticket.seeds for ticket in work))
+    return Played(slices, seeds, replays)
 
 
 def card_of(
@@ -99,7 +121,7 @@ def card_of(
     first = slices[0]
     return Card(
         env=team.config.env,
-        map=team.config.map,
+        map=team.spec.map_name,
         num_agents=team.spec.num_agents,
         observation_size=team.spec.observation_size,
         num_actions=team.spec.num_actions,

@@ -304,7 +304,7 @@ class Head:
         return {
             "run_id": self.directory.root.name,
             "run_directory": str(self.directory.root),
-            "map": self.config.map,
+            "map": self.spec.map_name,
             "algorithm": self.config.algorithm,
             "schedule": self.config.schedule,
             "preset": self.config.preset,

@@ -33,7 +33,7 @@ def run(name: str, address: str, root: Path, metrics_port: int, incarnation: int
         config = directory.read_config()
         spec = make.describe(config.env, config.map)
         head = Head(config, spec, directory, address, incarnation)
-        display = Display(HeadMetrics(root.name, config.map))
+        display = Display(HeadMetrics(root.name, spec.map_name))
         exporter = Exporter(
             display.metrics.registry,
             port=metrics_port,

@@ -54,10 +54,11 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
     """Train; returns the exit code: 0 done, 130 interrupted after a clean drain.
 
     Raises:
-        RunFailedError, RunDirectoryError, DemonstrationsError, UnknownMapError, ConfigError: one
-            clear sentence each.
+        RunFailedError, RunDirectoryError, DemonstrationsError, UnknownMapError, ScenarioError,
+            ConfigError: one clear sentence each.
     """
     spec = make.describe(config.env, config.map)
+    config = run_directory.pin_scenario(config)
     config = _with_demonstrations(config, spec)
     _check_device(config)
     metrics_port = host.metrics_port(options.metrics_port)
@@ -94,7 +95,7 @@ def _with_demonstrations(config: RunConfig, spec: EnvironmentSpec) -> RunConfig:
         )
     folder = Path(config.demonstrations).absolute()
     sizes = (spec.num_agents, spec.observation_size, spec.num_actions)
-    demonstrations.check(folder, config.map, sizes, config.imitation.demonstration_episodes)
+    demonstrations.check(folder, spec.map_name, sizes, config.imitation.demonstration_episodes)
     found = demonstrations.digest(folder)
     if config.demonstrations_sha256 not in ("", found):
         raise demonstrations.DemonstrationsError(

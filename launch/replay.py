@@ -7,16 +7,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
-from dm2_dist.envs.skirmish.course import MAX_FRAMES_PER_SECOND, Course
-from dm2_dist.envs.skirmish.replay import Replay, ReplayError
-from dm2_dist.envs.skirmish.replay_file import SUFFIX
+from dm2_dist.envs.skirmish.pictures.course import MAX_FRAMES_PER_SECOND, Course
+from dm2_dist.envs.skirmish.replay_file import SUFFIX, ReplayError
 from dm2_dist.envs.skirmish.unit_type import LOOPS_PER_SECOND
+
+if TYPE_CHECKING:
+    from dm2_dist.envs.skirmish.replay import Replay
 
 _FORMATS = (".html", ".gif", ".mp4")
 _SPEEDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -54,13 +54,20 @@ def main(words: Sequence[str]) -> int:
         return _list(command.path)
     output = command.output or default_output(command.path)
     try:
-        course = Replay.load(command.path).simulate().framed()
+        course = _load(command.path).simulate().framed()
         told = _make(command, course, output)
     except (ReplayError, ModuleNotFoundError, OSError) as error:
         return _fail(_reason(error, output), 1)
     seconds = course.num_loops / LOOPS_PER_SECOND
     print(f"wrote {output}: {course.stage.map_name}, {seconds:.1f} s of battle, {told}")
     return 0
+
+
+def _load(path: Path) -> "Replay":
+    """Read a replay. Imported late: the simulator's compiler takes longer than the help."""
+    from dm2_dist.envs.skirmish.replay import Replay
+
+    return Replay.load(path)
 
 
 def _reason(error: ReplayError | ModuleNotFoundError | OSError, output: Path) -> str:
@@ -101,13 +108,13 @@ def _make(command: ReplayCommand, course: Course, output: Path) -> str:
     """Write the page or the film; returns a few words about it."""
     outcome = course.ended or "unfinished"
     if output.suffix.lower() == ".html":
-        from dm2_dist.envs.skirmish import page
+        from dm2_dist.envs.skirmish.pictures import page
 
         nearest = min(_SPEEDS, key=lambda speed: abs(speed - command.speed))
         theme = None if command.theme == "reader" else command.theme
         output.write_text(page.make(course, speed=nearest, theme=theme), encoding="utf-8")
         return outcome
-    from dm2_dist.envs.skirmish import film
+    from dm2_dist.envs.skirmish.pictures import film
 
     frames = film.make(
         course,
@@ -122,6 +129,9 @@ def _make(command: ReplayCommand, course: Course, output: Path) -> str:
 
 def _list(folder: Path) -> int:
     """Print a table of the replays in a folder."""
+    from rich.console import Console
+    from rich.table import Table
+
     paths = sorted(folder.rglob(f"*{SUFFIX}"))
     if not paths:
         return _fail(f"{folder} holds no replays; their names end in {SUFFIX}", 1)
@@ -132,7 +142,7 @@ def _list(folder: Path) -> int:
     for path in paths:
         name = str(path.relative_to(folder))
         try:
-            document = Replay.load(path).document
+            document = _load(path).document
         except ReplayError as error:
             table.add_row(name, "", "", "", str(error).removeprefix(f"{path}: "))
             continue

@@ -40,7 +40,7 @@ class SimulatorBench:
     """Measure the embedded simulator: environment steps/s, and the share of each part of a step."""
 
     maps: str = "3m,8m,5m_vs_6m"
-    """Maps with commas between them, or `all` that can be played."""
+    """Maps or scenarios with commas between them, or `all` maps."""
     play: Literal["random", "heuristic", "both"] = "both"
     """Who plays the team: random legal actions, the closest-target heuristic, or each in turn."""
     cores: str = "1,all"
@@ -152,10 +152,10 @@ def map_names(words: str) -> list[str]:
     """
     from dm2_dist.envs.skirmish import battle_map
 
-    names = list(battle_map.PLAYABLE_MAPS) if words == "all" else words.split(",")
+    names = list(battle_map.MAPS) if words == "all" else words.split(",")
     try:
         for name in names:
-            battle_map.find_playable(name)
+            battle_map.find(name)
     except battle_map.UnknownMapError as error:
         raise ConfigError(f"--maps: {error}") from error
     return names

@@ -11,11 +11,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from dm2_dist.child import HOPELESS
+from dm2_dist.child import HOPELESS, LAUNCHERS_SIGNALS
 
 _LOG = logging.getLogger(__name__)
 _FIRST_BACK_OFF_SECONDS = 0.2
@@ -142,12 +143,16 @@ class Supervisor:
             kwargs={**child.spec.arguments, "incarnation": child.incarnation},
             daemon=False,
         )
-        # A child that starts must not die of a Ctrl-C that the launcher turns into a drain.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # A child that starts must not die of a Ctrl-C that the launcher turns into a drain; nor may
+        # the launcher miss it. The child inherits the blocked signals and lets go of them in
+        # `child.begin`. The tracker of multiprocessing unblocks them when it starts, so it comes
+        # first.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, LAUNCHERS_SIGNALS)
         try:
             process.start()
         finally:
-            signal.signal(signal.SIGINT, handler)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, LAUNCHERS_SIGNALS)
         child.process = process
         _LOG.info("started name=%s pid=%s", child.spec.name, process.pid)
 

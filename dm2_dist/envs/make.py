@@ -21,17 +21,18 @@ def describe(environment: str, map_name: str) -> EnvironmentSpec:
 
     Args:
         environment: name of the game, one of `ENVIRONMENTS`.
-        map_name: name of the map.
+        map_name: name of the map, or path of a scenario (.toml or .json).
 
     Raises:
         ValueError: no such environment.
-        UnknownMapError: no such map, or a map that cannot be played yet.
+        UnknownMapError: no such map.
+        ScenarioError: the file does not describe a battle.
     """
     match environment:
         case "skirmish":
             from dm2_dist.envs.skirmish import battle_map, feature
 
-            row = battle_map.find_playable(map_name)
+            row = battle_map.find(map_name)
             sizes = feature.sizes(row, feature.FeatureFlags())
             return EnvironmentSpec(
                 map_name=row.name,
@@ -51,12 +52,13 @@ def make_batch(environment: str, map_name: str, num_envs: int) -> BattleBatch:
 
     Args:
         environment: name of the game, one of `ENVIRONMENTS`.
-        map_name: name of the map.
+        map_name: name of the map, or path of a scenario (.toml or .json).
         num_envs: B, battles stepped together.
 
     Raises:
         ValueError: no such environment.
-        UnknownMapError: no such map, or a map that cannot be played yet.
+        UnknownMapError: no such map.
+        ScenarioError: the file does not describe a battle.
     """
     match environment:
         case "skirmish":

@@ -148,3 +148,11 @@ def test_flatten_lists_every_leaf_once():
     inner = sum(len(dataclasses.fields(section.type)) for section in sections)
     assert len(leaves) == len(dataclasses.fields(RunConfig)) - len(sections) + inner
     assert leaves["collection.episodes_per_iteration"] == 256
+
+
+@pytest.mark.parametrize(
+    ("map_name", "expected"),
+    [("3m", False), ("my.toml", True), ("a/b.json", True), ("3m.yaml", False), ("toml", False)],
+)
+def test_a_name_that_ends_like_a_file_is_a_scenario(map_name, expected):
+    assert RunConfig(map=map_name).plays_scenario is expected

@@ -53,6 +53,7 @@ def test_the_wheel_holds_every_source_file_and_the_data(wheel):
     _, files = wheel
     expected = {str(path.relative_to(ROOT)) for path in SOURCES}
     expected |= {"dm2_dist/py.typed", "monitoring/prometheus.yml"}
+    expected.add("dm2_dist/envs/skirmish/pictures/page.html")
     assert expected <= set(files)
     assert not [file for file in files if "__pycache__" in file or "test" in Path(file).name]
 

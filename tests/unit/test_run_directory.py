@@ -1,3 +1,4 @@
+import hashlib
 import json
 import subprocess
 import sys
@@ -179,3 +180,91 @@ def test_a_line_cut_by_a_crash_spoils_neither_the_one_before_nor_the_one_after(t
     numbers = [line["number"] for line in run_directory.read_lines(path)]
     assert numbers in ([0, 2], [0, 1, 2])
     assert (1 in numbers) == cut.endswith("}")
+
+
+# --- scenarios ---
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    """A file that a run can be pinned to; what stands in it does not matter here."""
+    path = tmp_path / "mine" / "ambush.toml"
+    path.parent.mkdir()
+    path.write_bytes(b'name = "ambush"\n')
+    return path
+
+
+def pinned(scenario, **changes):
+    return run_directory.pin_scenario(replace(CONFIG, map=str(scenario), **changes))
+
+
+def test_a_run_plays_its_own_copy_of_the_scenario(tmp_path, scenario):
+    directory = start(tmp_path / "run", pinned(scenario))
+    copy = tmp_path / "run" / "scenario.toml"
+    assert copy.read_bytes() == scenario.read_bytes()
+    scenario.unlink()
+    found = directory.read_config()
+    assert found.map == str(copy)
+    assert replace(found, map="3m", scenario_sha256="") == replace(CONFIG, map="3m")
+    assert start(directory.root, found, resume=True).read_config() == found
+
+
+def test_the_digest_is_that_of_the_file(scenario):
+    digest = hashlib.sha256(scenario.read_bytes()).hexdigest()
+    assert pinned(scenario).scenario_sha256 == digest
+    assert pinned(scenario, scenario_sha256=digest) == pinned(scenario)
+    assert run_directory.pin_scenario(CONFIG) == CONFIG
+
+
+def test_a_relative_path_is_pinned_to_where_it_leads_now(scenario, monkeypatch):
+    monkeypatch.chdir(scenario.parent)
+    assert pinned("ambush.toml") == pinned(scenario)
+
+
+def test_a_run_with_a_scenario_can_be_moved(tmp_path, scenario):
+    directory = start(tmp_path / "run", pinned(scenario))
+    assert json.loads(directory.config.read_text())["config"]["map"] == "scenario.toml"
+    moved = RunDirectory(directory.root.rename(tmp_path / "elsewhere"))
+    assert moved.read_config().map == str(tmp_path / "elsewhere" / "scenario.toml")
+
+
+def test_a_changed_scenario_is_noticed(tmp_path, scenario):
+    directory = start(tmp_path / "run", pinned(scenario))
+    (directory.root / "scenario.toml").write_bytes(b'name = "trap"\n')
+    with pytest.raises(RunDirectoryError, match=r"scenario\.toml is not the scenario that the run"):
+        directory.read_config()
+
+
+def test_a_missing_scenario_is_noticed(tmp_path, scenario):
+    directory = start(tmp_path / "run", pinned(scenario))
+    (directory.root / "scenario.toml").unlink()
+    with pytest.raises(RunDirectoryError, match=r"scenario\.toml cannot be read .* bring it back"):
+        directory.read_config()
+
+
+def test_resuming_takes_the_same_scenario_from_anywhere_and_no_other(tmp_path, scenario):
+    directory = start(tmp_path / "run", pinned(scenario))
+    elsewhere = tmp_path / "copy.toml"
+    elsewhere.write_bytes(scenario.read_bytes())
+    before = directory.read_config()
+    assert start(directory.root, pinned(elsewhere), resume=True).read_config() == before
+    elsewhere.write_bytes(b'name = "trap"\n')
+    with pytest.raises(RunDirectoryError, match=r"copy\.toml is not the scenario that the run was"):
+        pinned(elsewhere, scenario_sha256=before.scenario_sha256)
+    with pytest.raises(RunDirectoryError, match="scenario_sha256: "):
+        start(directory.root, pinned(elsewhere), resume=True)
+
+
+def test_a_scenario_that_changes_while_the_run_starts_is_noticed(tmp_path, scenario):
+    config = pinned(scenario)
+    scenario.write_bytes(b'name = "trap"\n')
+    with pytest.raises(RunDirectoryError, match="is not the scenario"):
+        start(tmp_path / "run", config)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_the_default_folder_is_named_after_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = run_directory.default_root(replace(CONFIG, map="some/where/ambush.toml"))
+    assert root.parent.name == "runs"
+    assert root.name.startswith("ambush-ippo-")

@@ -13,8 +13,9 @@ from dm2_dist.envs.skirmish.battle_map import MAPS, UnknownMapError
 if TYPE_CHECKING:
     from dm2_dist.envs.skirmish.batch import SkirmishBatch
     from dm2_dist.envs.skirmish.environment import SkirmishEnv
+    from dm2_dist.envs.skirmish.parallel import parallel_env
 
-__all__ = ["MAPS", "SkirmishBatch", "SkirmishEnv", "UnknownMapError"]
+__all__ = ["MAPS", "SkirmishBatch", "SkirmishEnv", "UnknownMapError", "parallel_env"]
 
 
 def __getattr__(name: str) -> object:
@@ -29,5 +30,9 @@ def __getattr__(name: str) -> object:
             from dm2_dist.envs.skirmish.environment import SkirmishEnv
 
             return SkirmishEnv
+        case "parallel_env":
+            from dm2_dist.envs.skirmish.parallel import parallel_env
+
+            return parallel_env
         case _:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -84,10 +84,11 @@ class SkirmishBatch:
         self._started = False
         self._world = world.build(row, self.options, rule)
         self._make_arrays()
-        mirrored = world.build_mirrored(row, self.options, rule) if rule.controlled else self._world
-        other = Opponents(lineup.swapped(row), self.options, num_envs, mirrored)
-        self.opponents = other if rule.controlled else None
-        self._other_side = other.side
+        self.opponents: Opponents | None = None
+        if rule.controlled:
+            mirrored = world.build_mirrored(row, self.options, rule)
+            self.opponents = Opponents(lineup.swapped(row), self.options, num_envs, mirrored)
+        self._other_side = None if self.opponents is None else self.opponents.side
 
     def _make_arrays(self) -> None:
         b, k = self.num_envs, self.num_agents
@@ -116,7 +117,9 @@ class SkirmishBatch:
             seed=np.zeros(b, np.uint64),
             last_action=np.full((b, k), -1, np.int64),
             score=np.zeros(b),
-            near=np.zeros((units, units), np.int64),
+            body=np.zeros((field.NUM_BODIES, units)),
+            near=np.zeros(units, np.int64),
+            order=np.arange(units),
             trace=self.trace,
         )
         self._side = Side(self._world, self._battles, report)

@@ -26,24 +26,17 @@ from dm2_dist.envs.skirmish.unit_type import UnitType
 
 __all__ = [
     "MAPS",
-    "PLAYABLE_MAPS",
     "BattleMap",
     "EnemyOrder",
     "Group",
     "Point",
     "UnknownMapError",
-    "UnplayableMapError",
     "find",
-    "find_playable",
 ]
 
 
 class UnknownMapError(ValueError):
     """There is no map of that name."""
-
-
-class UnplayableMapError(UnknownMapError):
-    """The map is known, but the simulator cannot play it yet."""
 
 
 Roster = tuple[tuple[int, UnitType], ...]
@@ -186,9 +179,6 @@ _MAP_ROWS = (
 MAPS: dict[str, BattleMap] = {row.name: row for row in _MAP_ROWS}
 """Every map by name."""
 
-PLAYABLE_MAPS = tuple(MAPS)
-"""Maps that the simulator plays."""
-
 
 def find(name: str) -> BattleMap:
     """Return the map of that name, or the battle that a scenario file describes.
@@ -212,22 +202,5 @@ def find(name: str) -> BattleMap:
         raise UnknownMapError(
             f"unknown map {name!r}; {guess}Known maps: {', '.join(MAPS)}, and paths that end in "
             ".toml or .json"
-        )
-    return row
-
-
-def find_playable(name: str) -> BattleMap:
-    """Return the map of that name if the simulator can play it.
-
-    Raises:
-        UnknownMapError: there is no such map.
-        ScenarioError: the file does not describe a battle.
-        UnplayableMapError: the map exists, but cannot be played yet; the message names those that
-            can.
-    """
-    row = find(name)
-    if row.name in MAPS and name not in PLAYABLE_MAPS:
-        raise UnplayableMapError(
-            f"map {name!r} cannot be played yet; playable maps: {', '.join(PLAYABLE_MAPS)}"
         )
     return row

@@ -25,13 +25,9 @@ from dm2_dist.envs.skirmish.replay import Recorder
 from dm2_dist.envs.skirmish.replay_file import SUFFIX
 
 if TYPE_CHECKING:
-    from dm2_dist.envs.skirmish.scene import Stage
-    from dm2_dist.envs.skirmish.window import Window
+    from dm2_dist.envs.skirmish.screen import Screen
 
 Integers = npt.NDArray[np.int64]
-
-_WINDOW_SHARE = 0.75
-"""How much of SMAC's window the picture takes."""
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +67,7 @@ class SkirmishEnv(BattleReadings):
                 process (difficulty, game_version) change nothing.
 
         Raises:
-            UnknownMapError: no such map, or one that cannot be played yet.
+            UnknownMapError: no such map.
             TypeError: no such flag.
             ValueError: a flag or a name in `compat` makes no sense.
         """
@@ -92,8 +88,7 @@ class SkirmishEnv(BattleReadings):
         self.replay_dir = flags.get("replay_dir", "")
         self.replay_prefix = flags.get("replay_prefix", "")
         self._recorder: Recorder | None = None
-        self._stage: Stage | None = None
-        self._window: Window | None = None
+        self._screen: Screen | None = None
         self._episode_count = 0
         self._begin_sequence(seed)
         self._forget_battle()
@@ -272,27 +267,16 @@ class SkirmishEnv(BattleReadings):
         if mode not in ("human", "rgb_array"):
             raise ValueError(f"render mode must be 'human' or 'rgb_array', not {mode!r}")
         self._current()
-        try:
-            from dm2_dist.envs.skirmish import picture, scene
-        except ModuleNotFoundError as error:
-            raise RuntimeError(
-                f"render needs {error.name}; install dm2-dist with the extra [pictures]"
-            ) from error
-        if self._stage is None:
-            self._stage = scene.make_stage(self._row, self._options)
-        shown = scene.of_batch(self._stage, self._batch, 0, episode_return=self._return)
-        drawn = picture.draw(shown, size=round(_WINDOW_SHARE * min(self._window_size)))
-        if mode == "rgb_array":
-            return drawn
-        if self._window is None:
-            from dm2_dist.envs.skirmish.window import Window
+        if self._screen is None:
+            from dm2_dist.envs.skirmish.screen import Screen
 
-            self._window = Window(self.map_name)
-        self._window.show(drawn)
+            self._screen = Screen(self._batch, self._window_size)
+        if mode == "rgb_array":
+            return self._screen.picture(self._return)
+        self._screen.show(self._return)
         return None
 
     def close(self) -> None:
         """Close the window of `render`, if there is one."""
-        if self._window is not None:
-            self._window.close()
-            self._window = None
+        if self._screen is not None:
+            self._screen.close()

@@ -19,7 +19,7 @@ from dm2_dist.envs.skirmish.unit_type import UnitType
 JITTER = 0.05
 """Largest random offset of a unit from its slot, along each axis."""
 
-GAP = 0.28
+GAP = 0.27
 """Free space between neighbours of a block, in cells."""
 
 _RINGS = 24

@@ -93,7 +93,9 @@ class Opponents:
             seed=np.zeros(num_envs, np.uint64),
             last_action=np.full((num_envs, row.num_agents), -1, np.int64),
             score=np.zeros(num_envs),
-            near=np.zeros((1, 1), np.int64),
+            body=np.zeros((1, 1)),
+            near=np.zeros(1, np.int64),
+            order=np.arange(1),
             trace=np.zeros((1, 0, field.NUM_TRACES, units), np.float32),
         )
         self.side = Side(mirrored, battles, report)

@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 import dm2_dist
-from dm2_dist.envs.skirmish import battle_map, embedded, replay_file, scene
+from dm2_dist.envs.skirmish import battle_map, embedded, replay_file
 from dm2_dist.envs.skirmish.batch import SkirmishBatch
-from dm2_dist.envs.skirmish.course import Course, Every
 from dm2_dist.envs.skirmish.kernels import compiled
+from dm2_dist.envs.skirmish.pictures import scene
+from dm2_dist.envs.skirmish.pictures.course import Course, Every
+from dm2_dist.envs.skirmish.pictures.scene import Scene
 from dm2_dist.envs.skirmish.replay_file import Document, Outcome, ReplayError, Simulator
-from dm2_dist.envs.skirmish.scene import Scene
 
 __all__ = ["Policy", "Recorder", "Replay", "ReplayError", "present_simulator", "record"]
 
@@ -244,7 +245,7 @@ class Recorder:
                 options=options,
                 rewards=rewards,
                 opponents="policy" if policy else "computer",
-                seed=str(int(batch._battles.seed[self._env])),
+                seed=str(int(batch.seeds[self._env])),
                 actions=tuple(self._actions),
                 opponent_actions=tuple(self._opponent_actions) if policy else None,
                 outcome=_outcome(batch, self._env, self._return),

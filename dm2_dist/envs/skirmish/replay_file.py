@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from dm2_dist.envs.skirmish import scene
 from dm2_dist.envs.skirmish.options import Options, RewardFlags
+from dm2_dist.envs.skirmish.pictures import scene
 
 FORMAT = "dm2-dist replay"
 FORMAT_VERSION = 1

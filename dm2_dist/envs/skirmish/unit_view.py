@@ -14,8 +14,8 @@ import numpy.typing as npt
 from dm2_dist.envs.skirmish.batch import SkirmishBatch
 from dm2_dist.envs.skirmish.battle_map import BattleMap
 from dm2_dist.envs.skirmish.kernels.observation import SIGHT_RANGE
-from dm2_dist.envs.skirmish.unit_type import UnitType
 from dm2_dist.envs.skirmish.lineup import roster
+from dm2_dist.envs.skirmish.unit_type import UnitType
 
 FIRST_CONTROLLED_TYPE = 2000
 """Type number of the first controllable copy of a unit; the real number depends on the build."""

@@ -201,6 +201,7 @@ def _refuges(cell: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
 def _numbers(row: BattleMap, options: Options, rule: Rule, data: Profile) -> npt.NDArray[np.int64]:
     flags = options.features
+    kinds = {group.unit for group in row.allies + row.enemies}
     number = np.zeros(field.NUM_NUMBERS, dtype=np.int64)
     entries = {
         field.NUM_AGENTS: row.num_agents,
@@ -231,6 +232,10 @@ def _numbers(row: BattleMap, options: Options, rule: Rule, data: Profile) -> npt
         field.ENEMY_ORDER: _ORDERS[row.order.kind],
         field.SHIELD_DELAY: data.shield_delay,
         field.MIRROR_X: row.forward[0] != 0,
+        field.REGENERATES: any(
+            unit.shield or unit.energy_max or unit.health_regeneration for unit in kinds
+        ),
+        field.BLASTS: any(unit.blast_on_death for unit in kinds),
     }
     for name, value in entries.items():
         number[name] = value
@@ -268,6 +273,7 @@ def _weights(row: BattleMap, options: Options, data: Profile) -> npt.NDArray[np.
         field.HEAL_COST: data.heal_cost,
         field.HEAL_START: data.heal_start,
         field.HEAL_SCAN: data.heal_scan,
+        field.WIDEST: 2 * max(group.unit.separation for group in row.allies + row.enemies),
     }
     for name, value in entries.items():
         weight[name] = value

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from dm2_dist.envs.skirmish import SkirmishBatch
+from dm2_dist.envs.skirmish.options import Options
 
 Actions = npt.NDArray[np.int64]
 Policy = Callable[[SkirmishBatch], Actions]
+Units = Iterable[tuple[str, float, float]]
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +54,61 @@ def play_out() -> Callable[[SkirmishBatch, Policy], npt.NDArray[np.float64]]:
         return returns
 
     return run
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Callable[..., SkirmishBatch]:
+    """Set up one battle between units at given places, seen loop by loop.
+
+    The other side stands still and does nothing (a policy plays it) unless it is given an order.
+    Orders may be given at any distance.
+    """
+
+    def make(
+        allies: Units,
+        enemies: Units,
+        *,
+        order: str | None = None,
+        to: Iterable[tuple[float, float]] = (),
+        ground: str = "open",
+        loops: int = 1,
+        seed: int = 0,
+    ) -> SkirmishBatch:
+        content: dict[str, Any] = {
+            "name": "stage",
+            "episode_limit": 10_000,
+            "terrain": ground,
+            "order": {"kind": order or "hold", "points": [list(point) for point in to]},
+        }
+        for side, units in (("allies", allies), ("enemies", enemies)):
+            content[side] = [{"unit": unit, "count": 1, "point": [x, y]} for unit, x, y in units]
+        path = tmp_path / "stage.json"
+        path.write_text(json.dumps(content), encoding="utf-8")
+        batch = SkirmishBatch(
+            str(path),
+            1,
+            options=Options(step_mul=loops, attack_any_distance=True),
+            opponents="computer" if order else "policy",
+        )
+        batch.reset(np.array([seed], np.uint64))
+        return batch
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def drill() -> Callable[..., None]:
+    """Give the units of one battle their orders and play one step; the dead get none."""
+
+    def play(batch: SkirmishBatch, *own: int, theirs: Iterable[int] = ()) -> None:
+        actions = np.array([own or (1,) * batch.num_agents], np.int64)
+        if batch.opponents is None:
+            batch.step(np.where(batch.alive == 1, actions, 0))
+            return
+        opposing = np.array([tuple(theirs) or (1,) * batch.num_enemies], np.int64)
+        batch.step(
+            np.where(batch.alive == 1, actions, 0),
+            np.where(batch.opponents.alive == 1, opposing, 0),
+        )
+
+    return play

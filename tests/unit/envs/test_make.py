@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from dm2_dist.envs import make
 from dm2_dist.envs.interface import BattleBatch, EnvironmentSpec
 from dm2_dist.envs.skirmish import MAPS, SkirmishBatch, UnknownMapError, battle_map, feature
+from dm2_dist.envs.skirmish.document import ScenarioError
 from dm2_dist.envs.skirmish.feature import FeatureFlags
+
+SCENARIOS = Path(__file__).resolve().parents[3] / "examples" / "scenarios"
 
 # map, agents, enemies, limit, type bits, O, O with last actions, S, S without last actions, A,
 # largest reward: measured on SMAC's own class.
@@ -59,7 +63,7 @@ def test_table_has_the_23_maps() -> None:
     assert list(MAPS) == [row[0] for row in SMAC_SIZES]
 
 
-@pytest.mark.parametrize("name", battle_map.PLAYABLE_MAPS)
+@pytest.mark.parametrize("name", battle_map.MAPS)
 def test_describe_agrees_with_the_batch(name: str) -> None:
     batch = make.make_batch("skirmish", name, 2)
     assert isinstance(batch, BattleBatch)
@@ -97,12 +101,6 @@ def test_unknown_map_names_the_nearest_and_all_maps() -> None:
     assert isinstance(caught.value, ValueError)
 
 
-def test_map_that_cannot_be_played_yet_names_those_that_can() -> None:
-    with pytest.raises(UnknownMapError, match="'corridor' cannot be played yet") as caught:
-        make.make_batch("skirmish", "corridor", 1)
-    assert all(name in str(caught.value) for name in battle_map.PLAYABLE_MAPS)
-
-
 @pytest.mark.parametrize("ask", [make.describe, lambda env, name: make.make_batch(env, name, 1)])
 def test_unknown_environment_names_the_known_ones(ask: object) -> None:
     assert callable(ask)
@@ -110,3 +108,23 @@ def test_unknown_environment_names_the_known_ones(ask: object) -> None:
         ValueError, match="unknown environment 'chess'; known environments: skirmish"
     ):
         ask("chess", "3m")
+
+
+@pytest.mark.parametrize("path", sorted(SCENARIOS.iterdir()), ids=lambda path: path.name)
+def test_a_scenario_is_described_as_it_is_played(path: Path) -> None:
+    batch = make.make_batch("skirmish", str(path), 2)
+    assert isinstance(batch, SkirmishBatch)
+    spec = make.describe("skirmish", str(path))
+    assert spec.map_name == path.stem
+    sizes = (spec.num_agents, spec.num_enemies, spec.num_actions, spec.episode_limit)
+    assert sizes == (batch.num_agents, batch.num_enemies, batch.num_actions, batch.episode_limit)
+    batch.reset()
+    assert batch.observation.shape == (2, spec.num_agents, spec.observation_size)
+    assert batch.state.shape == (2, spec.state_size)
+
+
+@pytest.mark.parametrize("ask", [make.describe, lambda env, name: make.make_batch(env, name, 1)])
+def test_a_scenario_that_is_not_there_is_named(ask: object) -> None:
+    assert callable(ask)
+    with pytest.raises(ScenarioError, match=r"gone\.toml: there is no such file"):
+        ask("skirmish", "gone.toml")

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dm2_dist.envs import skirmish
 from dm2_dist.envs.skirmish import MAPS, SkirmishEnv, feature
 from dm2_dist.envs.skirmish.feature import FeatureFlags
 from dm2_dist.envs.skirmish.replay import Replay
@@ -195,7 +194,7 @@ def test_pictures_of_a_battle(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="'human' or 'rgb_array', not 'ansi'"):
         env.render("ansi")  # type: ignore[arg-type]
     monkeypatch.delenv("DISPLAY", raising=False)
-    with pytest.raises(RuntimeError, match=r"cannot open a window .* call render\('rgb_array'\)"):
+    with pytest.raises(RuntimeError, match=r"cannot open a window .* ask for 'rgb_array'"):
         env.render()
     env.close()
     env.close()
@@ -204,8 +203,8 @@ def test_pictures_of_a_battle(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pictures_need_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     env = SkirmishEnv("3m", seed=4)
     env.reset()
-    monkeypatch.delattr(skirmish, "picture", raising=False)
-    monkeypatch.delitem(sys.modules, "dm2_dist.envs.skirmish.picture", raising=False)
+    monkeypatch.delattr("dm2_dist.envs.skirmish.pictures.picture", raising=False)
+    monkeypatch.delitem(sys.modules, "dm2_dist.envs.skirmish.pictures.picture", raising=False)
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(RuntimeError, match=r"render needs PIL.*extra \[pictures\]"):
         env.render("rgb_array")

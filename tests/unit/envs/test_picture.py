@@ -14,23 +14,22 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from dm2_dist.envs.skirmish import (
-    MAPS,
+from dm2_dist.envs.skirmish import MAPS, liberty
+from dm2_dist.envs.skirmish.kernels import field
+from dm2_dist.envs.skirmish.options import Options
+from dm2_dist.envs.skirmish.pictures import (
     effect,
     film,
     glyph,
     ground,
-    liberty,
     page,
     palette,
     picture,
     scene,
     sprite,
 )
-from dm2_dist.envs.skirmish.course import Course
-from dm2_dist.envs.skirmish.effect import Beam, Burst, Heal, Missile, Strike
-from dm2_dist.envs.skirmish.kernels import field
-from dm2_dist.envs.skirmish.options import Options
+from dm2_dist.envs.skirmish.pictures.course import Course
+from dm2_dist.envs.skirmish.pictures.effect import Beam, Burst, Heal, Missile, Strike
 
 SIZE = 480
 

@@ -10,9 +10,9 @@ import pytest
 from dm2_dist.envs.skirmish import MAPS, SkirmishBatch, feature, profile
 from dm2_dist.envs.skirmish.feature import FeatureFlags
 from dm2_dist.envs.skirmish.heuristic import ClosestTarget
+from dm2_dist.envs.skirmish.lineup import roster
 from dm2_dist.envs.skirmish.options import Options
 from dm2_dist.envs.skirmish.profile import LIBERTY, LOTV, SMACLITE, Profile
-from dm2_dist.envs.skirmish.lineup import roster
 
 PROFILES = (LIBERTY, LOTV, SMACLITE)
 

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dm2_dist
-from dm2_dist.envs.skirmish import MAPS, SkirmishBatch, embedded, replay, scenario, scene
+from dm2_dist.envs.skirmish import MAPS, SkirmishBatch, embedded, replay, scenario
 from dm2_dist.envs.skirmish.kernels import field
 from dm2_dist.envs.skirmish.options import Options, RewardFlags
+from dm2_dist.envs.skirmish.pictures import scene
 from dm2_dist.envs.skirmish.replay import Recorder, Replay, ReplayError
 
 SCENARIO = """

@@ -20,9 +20,9 @@ from dm2_dist.envs import make
 from dm2_dist.envs.skirmish import MAPS, SkirmishBatch, SkirmishEnv, battle_map, feature, scenario
 from dm2_dist.envs.skirmish.battle_map import BattleMap
 from dm2_dist.envs.skirmish.feature import FeatureFlags
+from dm2_dist.envs.skirmish.lineup import roster
 from dm2_dist.envs.skirmish.profile import LIBERTY
 from dm2_dist.envs.skirmish.scenario import ScenarioError
-from dm2_dist.envs.skirmish.lineup import roster
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "examples" / "scenarios").iterdir())

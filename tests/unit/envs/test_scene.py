@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from dm2_dist.envs.skirmish import MAPS, SkirmishBatch, effect, scene
+from dm2_dist.envs.skirmish import MAPS, SkirmishBatch
 from dm2_dist.envs.skirmish.kernels import field, strike
 from dm2_dist.envs.skirmish.options import Options
+from dm2_dist.envs.skirmish.pictures import effect, scene
 
 MMM = scene.make_stage(MAPS["MMM"], Options())
 """Agents: marauders 0-1, marines 2-8, medivac 9."""

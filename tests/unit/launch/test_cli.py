@@ -1,11 +1,13 @@
 """The command line: what it prints, what it answers to mistakes, how little it imports."""
 
+import dataclasses
 import json
 import re
 import resource
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +16,13 @@ from dm2_dist import config as configuration
 from dm2_dist.comms import codec
 from dm2_dist.config import CollectionConfig, RunConfig
 from dm2_dist.envs import make
+from dm2_dist.envs.skirmish.replay import Replay
 from launch.cli import main
 
-COMMANDS = {"local", "record", "evaluate", "curves", "presets", "show-config", "bench"}
+COMMANDS = {"local", "record", "evaluate", "curves", "presets", "show-config", "bench", "replay"}
 LOCAL_FLAGS = """
     --help --actors --run-dir --resume --metrics-port --plain
-    --preset --env --map --algorithm --schedule --seed --max-env-steps
+    --preset --env --map --scenario-sha256 --algorithm --schedule --seed --max-env-steps
     --demonstrations --demonstrations-sha256
     --device --learner-threads
     --collection.episodes-per-iteration --collection.episodes-per-ticket
@@ -32,6 +35,7 @@ LOCAL_FLAGS = """
     --imitation.no-match-living-time --imitation.hidden-size
     --evaluation.interval-env-steps --evaluation.episodes
 """
+PATROL = Path(__file__).resolve().parents[3] / "examples" / "scenarios" / "patrol.toml"
 CONFIG = RunConfig(map="3m", collection=CollectionConfig(episodes_per_ticket=2))
 
 
@@ -84,16 +88,31 @@ def run_root(tmp_path):
 @pytest.fixture
 def trained_root(run_root):
     """A run on 3m whose three learners keep the versions 4 and 5."""
-    spec = make.describe("skirmish", "3m")
+    save_policies(run_root, "3m")
+    return run_root
+
+
+@pytest.fixture
+def patrol_root(tmp_path):
+    """A run on a scenario whose nine learners keep the versions 4 and 5."""
+    config = run_directory.pin_scenario(dataclasses.replace(CONFIG, map=str(PATROL)))
+    directory, lock = run_directory.acquire(tmp_path / "patrol", config, resume=False)
+    lock.release()
+    save_policies(directory.root, str(PATROL))
+    return directory.root
+
+
+def save_policies(root, map_name):
+    """Write the versions 4 and 5 of every learner: fresh policies."""
+    spec = make.describe("skirmish", map_name)
     size = spec.observation_size + spec.num_actions + spec.num_agents
     for agent in range(spec.num_agents):
         policy = networks.make_policy(size, spec.num_actions, CONFIG.network, 0, agent)
         arrays = {name: tensor.detach().numpy() for name, tensor in policy.state_dict().items()}
         body, _ = codec.encode_parameters(arrays)
-        folder = run_directory.RunDirectory(run_root).checkpoints(agent)
+        folder = run_directory.RunDirectory(root).checkpoints(agent)
         for version in (4, 5):
             checkpoint.save_parameters(folder, version, body)
-    return run_root
 
 
 # --- help ---
@@ -122,7 +141,9 @@ def test_the_flags_of_local_grow_only_on_purpose(capsys):
     assert sorted(flags) == sorted(LOCAL_FLAGS.split())
 
 
-@pytest.mark.parametrize("words", [["--help"], ["local", "--help"], ["presets"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["local", "--help"], ["presets"], ["replay", "--help"]]
+)
 def test_help_takes_less_than_a_second_and_no_heavy_library(words):
     program = (
         "import sys\n"
@@ -194,10 +215,27 @@ def test_an_unknown_preset_is_refused_with_the_nearest(refused, command):
     assert "did you mean quickstart" in sentence
 
 
-def test_an_unknown_map_is_refused_with_the_nearest(refused):
-    code, sentence = refused("local", "--map", "5m_vs_6n")
+@pytest.mark.parametrize("words", ["local --map", "bench simulator --maps"])
+def test_an_unknown_map_is_refused_with_the_nearest(refused, words):
+    code, sentence = refused(*words.split(), "5m_vs_6n")
     assert code == 2
     assert "did you mean 5m_vs_6m" in sentence
+
+
+@pytest.mark.parametrize("words", ["local --map", "bench simulator --maps"])
+def test_a_scenario_that_is_not_there_is_refused_by_name(refused, words):
+    code, sentence = refused(*words.split(), "gone.toml")
+    assert code == 2
+    assert "gone.toml: there is no such file; check the path" in sentence
+
+
+@pytest.mark.parametrize("words", ["local --map", "bench simulator --maps"])
+def test_a_scenario_that_describes_no_battle_is_refused_with_the_mend(refused, tmp_path, words):
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(PATROL.read_text().replace('"medivac"', '"medivak"'))
+    code, sentence = refused(*words.split(), str(wrong))
+    assert code == 2
+    assert f"{wrong}: allies[2].unit is 'medivak'; did you mean medivac?" in sentence
 
 
 @pytest.mark.parametrize(
@@ -215,6 +253,9 @@ def test_an_unknown_map_is_refused_with_the_nearest(refused):
         ("presets nothing-like-it", "quickstart"),
         ("record nowhere --output there --episodes 0", "episodes"),
         ("evaluate nowhere --episodes -3", "episodes"),
+        ("evaluate nowhere --replays there --replays-kept 0", "replays-kept"),
+        ("record nowhere --output there --replays-kept -1", "replays-kept"),
+        ("replay nowhere --speed 0", "speed"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(refused, words, named):
@@ -250,7 +291,12 @@ def test_words_that_do_not_parse_stop_with_code_2(words, capsys, elsewhere):
 
 @pytest.mark.parametrize(
     "words",
-    ["evaluate nowhere", "record nowhere --output there", "local --resume --run-dir nowhere"],
+    [
+        "evaluate nowhere",
+        "evaluate nowhere --replays there",
+        "record nowhere --output there",
+        "local --resume --run-dir nowhere",
+    ],
 )
 def test_a_missing_run_is_an_error(refused, words):
     code, sentence = refused(*words.split())
@@ -275,6 +321,31 @@ def test_missing_demonstrations_are_an_error(refused):
     code, sentence = refused("local", "--algorithm", "dm2", "--demonstrations", "nowhere")
     assert code == 1
     assert "dm2 record" in sentence
+
+
+@pytest.mark.parametrize("words", ["evaluate", "record --output there", "local --resume --run-dir"])
+def test_a_run_whose_scenario_has_been_changed_is_an_error(refused, patrol_root, words):
+    own = patrol_root / "scenario.toml"
+    own.write_text(own.read_text().replace("count = 6", "count = 5"))
+    code, sentence = refused(*words.split(), str(patrol_root))
+    assert code == 1
+    assert f"{own} is not the scenario that the run was started with" in sentence
+
+
+def test_resuming_with_another_scenario_is_an_error(refused, patrol_root, tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text(PATROL.read_text().replace("count = 6", "count = 5"))
+    code, sentence = refused(
+        "local", "--resume", "--run-dir", str(patrol_root), "--map", str(other)
+    )
+    assert code == 1
+    assert f"{other} is not the scenario that the run was started with" in sentence
+
+
+def test_a_replay_that_is_not_there_is_an_error(refused):
+    code, sentence = refused("replay", "nowhere.replay.json")
+    assert code == 1
+    assert "nowhere.replay.json" in sentence
 
 
 def test_a_second_run_in_the_same_directory_is_an_error(refused, run_root):
@@ -364,3 +435,65 @@ def test_an_evaluation_is_printed_as_a_sentence_or_as_json(printed, trained_root
     assert (scores["version"], scores["map"], scores["episodes"]) == (5, "3m", 3)
     assert 0.0 <= scores["win_rate"] <= 1.0
     assert json.loads(printed(*words, "--json")) == scores
+
+
+def test_a_scenario_goes_by_the_name_that_stands_in_it(printed, patrol_root, tmp_path):
+    assert printed("evaluate", str(patrol_root), "--episodes", "1").startswith("patrol, version 5,")
+    scores = json.loads(printed("evaluate", str(patrol_root), "--episodes", "1", "--json"))
+    assert scores["map"] == "patrol"
+    output = tmp_path / "set"
+    words = ("record", str(patrol_root), "--output", str(output), "--episodes", "1")
+    assert "recorded 1 episodes of patrol" in printed(*words)
+    assert demonstrations.read_card(output).map == "patrol"
+
+
+# --- replays ---
+
+
+@pytest.mark.parametrize("run", ["trained_root", "patrol_root"])
+def test_the_first_battles_are_kept_while_they_are_evaluated(printed, request, tmp_path, run):
+    folder = tmp_path / "kept"
+    words = ("evaluate", str(request.getfixturevalue(run)), "--episodes", "5", "--sampled")
+    kept = ("--replays", str(folder), "--replays-kept", "3")
+    assert printed(*words, *kept) == printed(*words)
+    paths = sorted(folder.iterdir())
+    assert len(paths) == 3
+    courses = [Replay.load(path).simulate() for path in paths]
+    names = [f"{index:03}-{course.ended}.replay.json" for index, course in enumerate(courses)]
+    assert [path.name for path in paths] == [name.replace(" ", "-") for name in names]
+    (output,) = [printed("replay", str(paths[0])).split(":")[0]]
+    assert output == f"wrote {folder / paths[0].name.removesuffix('.replay.json')}.html"
+
+
+def test_what_is_kept_is_what_was_recorded(printed, trained_root, tmp_path):
+    output, folder = tmp_path / "set", tmp_path / "kept"
+    words = ("record", str(trained_root), "--output", str(output), "--episodes", "5")
+    printed(*words, "--replays", str(folder))
+    card = demonstrations.read_card(output)
+    documents = [Replay.load(path).document for path in sorted(folder.iterdir())]
+    assert tuple(document.seed for document in documents) == card.seeds
+    assert tuple(document.outcome.steps for document in documents) == card.lengths
+    returns = [document.outcome.episode_return for document in documents]
+    assert returns == pytest.approx(card.returns, abs=1e-4)
+    for agent in range(3):
+        part = demonstrations.read_agent(output, agent, episodes=5)
+        actions = [step[agent] for document in documents for step in document.actions]
+        assert part.action.tolist() == actions
+
+
+@pytest.mark.parametrize("command", ["evaluate", "record --output there"])
+def test_replays_are_not_mixed_with_older_ones(refused, trained_root, tmp_path, command):
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / "000-won.replay.json").write_text("{}")
+    words = (*command.split(), str(trained_root), "--replays", str(folder))
+    code, sentence = refused(*words)
+    assert code == 1
+    assert f"{folder} already holds replays; choose another --replays" in sentence
+
+
+def test_a_file_in_the_place_of_the_replays_is_an_error(refused, trained_root, tmp_path):
+    (tmp_path / "kept").write_text("")
+    code, sentence = refused("evaluate", str(trained_root), "--replays", str(tmp_path / "kept"))
+    assert code == 1
+    assert "is not a folder; choose another --replays" in sentence

@@ -9,15 +9,18 @@ from __future__ import annotations
 import numpy as np
 
 from dm2_dist.envs.skirmish.kernels import draw
+from dm2_dist.envs.skirmish.kernels.body import take_out
 from dm2_dist.envs.skirmish.kernels.compiled import apart, inner
 from dm2_dist.envs.skirmish.kernels.field import (
     ALIVE,
     ANCHORED,
     BLAST_ON_DEATH,
+    BLASTS,
     BODY,
     BURST,
     COOLDOWN,
     DAMAGE_POINT,
+    DYING,
     ENERGY,
     ENERGY_MAX,
     ENERGY_REGENERATION,
@@ -36,12 +39,12 @@ from dm2_dist.envs.skirmish.kernels.field import (
     PERIOD,
     QUIET,
     RANGE,
+    REGENERATES,
     REGENERATION,
     SHIELD,
     SHIELD_DELAY,
     SHIELD_MAX,
     SHIELD_REGENERATION,
-    STRIKE,
     SWING,
     TARGET,
     WINDUP,
@@ -103,9 +106,6 @@ def fight(real: Reals, integer: Integers, world: World, seed: np.uint64, loop: i
     """
     trait = world.trait
     for i in range(world.number[NUM_UNITS]):
-        integer[STRIKE, i] = -1
-        integer[HEALING, i] = -1
-        integer[BURST, i] = 0
         if integer[PENDING_TARGET, i] >= 0:
             arrive(real, integer, world, loop, i)
         if integer[ALIVE, i] == 0:
@@ -136,37 +136,31 @@ def blast(real: Reals, integer: Integers, world: World, loop: int) -> None:
                 again = True
 
 
-@inner
-def bury(real: Reals, integer: Integers, i: int) -> None:
-    """Take a dead unit out of the battle."""
-    integer[ALIVE, i] = 0
-    integer[SWING, i] = -1
-    integer[TARGET, i] = -1
-    integer[MOVING, i] = 0
-    integer[ANCHORED, i] = 0
-    real[HEALTH, i] = 0.0
-    real[SHIELD, i] = 0.0
+@apart
+def bury(real: Reals, integer: Integers, world: World, body: Reals) -> None:
+    """Take those who have no health left out of the battle."""
+    integer[DYING, 0] = 0
+    for i in range(world.number[NUM_UNITS]):
+        if integer[ALIVE, i] == 0 or real[HEALTH, i] > 0.0:
+            continue
+        integer[ALIVE, i] = 0
+        integer[SWING, i] = -1
+        integer[TARGET, i] = -1
+        integer[MOVING, i] = 0
+        integer[ANCHORED, i] = 0
+        real[HEALTH, i] = 0.0
+        real[SHIELD, i] = 0.0
+        take_out(body, i)
 
 
 @inner
-def settle(real: Reals, integer: Integers, world: World, loop: int) -> None:
-    """Bury the dead and let the living regenerate.
-
-    Args:
-        real: float64 [R, U].
-        integer: int64 [I, U].
-        world: the map.
-        loop: loops since the start of the battle.
-    """
+def regenerate(real: Reals, integer: Integers, world: World) -> None:
+    """Let shields, health and energy of the living grow back."""
     trait = world.trait
     weight = world.weight
     delay = world.number[SHIELD_DELAY]
-    blast(real, integer, world, loop)
     for i in range(world.number[NUM_UNITS]):
         if integer[ALIVE, i] == 0:
-            continue
-        if real[HEALTH, i] <= 0.0:
-            bury(real, integer, i)
             continue
         integer[QUIET, i] += 1
         if real[SHIELD, i] < trait[SHIELD_MAX, i] and integer[QUIET, i] > delay:
@@ -179,3 +173,22 @@ def settle(real: Reals, integer: Integers, world: World, loop: int) -> None:
             real[ENERGY, i] = min(
                 real[ENERGY, i] + weight[ENERGY_REGENERATION], trait[ENERGY_MAX, i]
             )
+
+
+@inner
+def settle(real: Reals, integer: Integers, world: World, body: Reals, loop: int) -> None:
+    """Bury the dead and let the living regenerate.
+
+    Args:
+        real: float64 [R, U].
+        integer: int64 [I, U].
+        world: the map.
+        body: float64 [P, U].
+        loop: loops since the start of the battle.
+    """
+    if integer[DYING, 0] == 1:
+        if world.number[BLASTS] == 1:
+            blast(real, integer, world, loop)
+        bury(real, integer, world, body)
+    if world.number[REGENERATES] == 1:
+        regenerate(real, integer, world)

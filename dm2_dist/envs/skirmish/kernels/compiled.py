@@ -55,8 +55,11 @@ def source_digest() -> int:
     return int.from_bytes(digest.digest(), "big")
 
 
+_compiled: set[tuple[int, str]] = set()
+
+
 @contextmanager
-def first_call(function: Callable[..., object], digest: int) -> Iterator[None]:
+def first_call(function: Callable[..., object], digest: int, variant: str) -> Iterator[None]:
     """Let one process compile an entry point while the others wait for its machine code.
 
     Many actors start at once; without this each of them would compile the same code.
@@ -64,17 +67,19 @@ def first_call(function: Callable[..., object], digest: int) -> Iterator[None]:
     Args:
         function: an entry point.
         digest: the `source_digest()` that it closes over.
+        variant: names the types of the arguments, for each of which it is compiled once.
     """
-    dispatcher: Any = function
-    if dispatcher.signatures:
+    if (digest, variant) in _compiled:
         yield
         return
+    dispatcher: Any = function
     folder = Path(dispatcher.stats.cache_path)
-    ready = folder / f"skirmish-{digest:014x}-numba-{numba.__version__}.ready"
+    ready = folder / f"skirmish-{digest:014x}-{variant}-numba-{numba.__version__}.ready"
     if ready.exists():
         yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "skirmish.lock", timeout=COMPILE_SECONDS):
-        yield
-        ready.touch()
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "skirmish.lock", timeout=COMPILE_SECONDS):
+            yield
+            ready.touch()
+    _compiled.add((digest, variant))

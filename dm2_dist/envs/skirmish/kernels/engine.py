@@ -8,25 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dm2_dist.envs.skirmish.kernels.body import lay_out
 from dm2_dist.envs.skirmish.kernels.combat import fight, settle
-from dm2_dist.envs.skirmish.kernels.compiled import (
-    entry,
-    first_call,
-    inner,
-    source_digest,
-)
+from dm2_dist.envs.skirmish.kernels.compiled import apart, entry, first_call, inner, source_digest
 from dm2_dist.envs.skirmish.kernels.field import (
     ALIVE,
     ANY_DISTANCE,
+    BLASTS,
+    BURST,
     COMPUTE_STATE,
-    CONTROLLED,
     EPISODE_LIMIT,
+    HEALING,
     NUM_ACTIONS,
     NUM_AGENTS,
     NUM_BASIC_ACTIONS,
     NUM_UNITS,
     OBS_INSTEAD_OF_STATE,
     STEP_LOOPS,
+    STRIKE,
     TRACED,
     ZERO_SUM,
 )
@@ -77,12 +76,12 @@ def write_features(
 
 
 @inner
-def show(team: Side, opponents: Side, b: int) -> None:
+def show(team: Side, opponents: Side | None, b: int) -> None:
     """Show battle `b` to the team and, where they are played by a policy, to the opponents."""
     real = team.battles.real[b]
     integer = team.battles.integer[b]
     write_features(real, integer, team.world, team.battles.last_action[b], team.report, b)
-    if team.world.number[CONTROLLED] == 0:
+    if opponents is None:
         return
     mirrored_real = opponents.battles.real[0]
     mirrored_integer = opponents.battles.integer[0]
@@ -117,8 +116,17 @@ def find_illegal(
     return ALL_LEGAL
 
 
+@apart
+def forget(integer: Integers) -> None:
+    """Wipe out what is written down of one loop."""
+    for i in range(integer.shape[1]):
+        integer[STRIKE, i] = -1
+        integer[HEALING, i] = -1
+        integer[BURST, i] = 0
+
+
 @inner
-def play(team: Side, opponents: Side, actions: Integers, opposing: Integers, b: int) -> None:
+def play(team: Side, opponents: Side | None, actions: Integers, opposing: Integers, b: int) -> None:
     """Play one environment step of battle `b`."""
     world = team.world
     number = world.number
@@ -130,32 +138,36 @@ def play(team: Side, opponents: Side, actions: Integers, opposing: Integers, b: 
     for k in range(actions.shape[1]):
         battles.last_action[b, k] = actions[b, k]
     give_orders(real, integer, world, actions[b], world.slot, False)
-    if number[CONTROLLED] == 1:
+    if opponents is not None:
         for k in range(opposing.shape[1]):
             opponents.battles.last_action[b, k] = opposing[b, k]
         give_orders(real, integer, world, opposing[b], opponents.world.slot, True)
     loops = number[STEP_LOOPS]
+    notes = number[TRACED] == 1 or number[BLASTS] == 1
     first = report.episode_steps[b] * loops
+    lay_out(real, integer, world, battles.body)
     for loop in range(first, first + loops):
-        decide(real, integer, world)
-        move(real, integer, world, battles.near, loop)
+        if notes:
+            forget(integer)
+        decide(real, integer, world, battles.body)
+        move(real, integer, world, battles.body, battles.near, battles.order, loop)
         fight(real, integer, world, seed, loop)
-        settle(real, integer, world, loop)
+        settle(real, integer, world, battles.body, loop)
         if number[TRACED] == 1:
             write_trace(real, integer, world, battles.trace[b, loop - first])
-    round_units(real, world)
+    round_units(real)
     report.episode_steps[b] += 1
     outcome = verdict(integer, world)
-    if number[CONTROLLED] == 1:
+    if opponents is not None:
         score_opponents(team, opponents, outcome, b)
     score = points(real, integer, world, outcome)
-    if number[CONTROLLED] == 1 and number[ZERO_SUM] == 1:
+    if opponents is not None and number[ZERO_SUM] == 1:
         opponents.battles.score[b] = -score
         opponents.report.reward[b] = -score
     battles.score[b] = score
     report.reward[b] = score
     close_step(world, report, outcome, outcome == WIN, b)
-    if number[CONTROLLED] == 1:
+    if opponents is not None:
         opponents.report.episode_steps[b] = report.episode_steps[b]
         close_step(world, opponents.report, outcome, outcome == LOSS, b)
 
@@ -187,7 +199,9 @@ def close_step(world: World, report: Report, outcome: int, won: bool, b: int) ->
 
 
 @inner
-def find_any_illegal(team: Side, opponents: Side, actions: Integers, opposing: Integers) -> int:
+def find_any_illegal(
+    team: Side, opponents: Side | None, actions: Integers, opposing: Integers
+) -> int:
     """Look for an action that is not available; the answer is that of `step`."""
     integer = team.battles.integer
     for b in range(actions.shape[0]):
@@ -195,7 +209,7 @@ def find_any_illegal(team: Side, opponents: Side, actions: Integers, opposing: I
         k = find_illegal(integer[b], team.world, team.report, actions, finished, b)
         if k != ALL_LEGAL:
             return int(b * actions.shape[1] + k)
-        if team.world.number[CONTROLLED] == 0:
+        if opponents is None:
             continue
         k = find_illegal(integer[b], opponents.world, opponents.report, opposing, finished, b)
         if k != ALL_LEGAL:
@@ -210,7 +224,7 @@ def rest(battles: Battles, report: Report, b: int) -> None:
     report.reward[b] = 0.0
 
 
-Advance = Callable[[Side, Side, Integers, Integers, bool], int]
+Advance = Callable[[Side, Side | None, Integers, Integers, bool], int]
 
 
 def _compiled(digest: int) -> Advance:
@@ -218,7 +232,7 @@ def _compiled(digest: int) -> Advance:
 
     @entry
     def advance(
-        team: Side, opponents: Side, actions: Integers, opposing: Integers, fresh: bool
+        team: Side, opponents: Side | None, actions: Integers, opposing: Integers, fresh: bool
     ) -> int:
         # One entry point for both jobs: everything that they share is compiled once.
         assert digest >= 0
@@ -231,7 +245,8 @@ def _compiled(digest: int) -> Advance:
                 begin(team, opponents, b)
             elif team.report.finished[b] == 1:
                 rest(team.battles, team.report, b)
-                rest(opponents.battles, opponents.report, b)
+                if opponents is not None:
+                    rest(opponents.battles, opponents.report, b)
                 continue
             else:
                 play(team, opponents, actions, opposing, b)
@@ -245,18 +260,19 @@ _DIGEST = source_digest()
 _advance = _compiled(_DIGEST)
 
 
-def reset(team: Side, opponents: Side) -> None:
+def reset(team: Side, opponents: Side | None) -> None:
     """Start every battle afresh from its seed."""
-    with first_call(_advance, _DIGEST):
-        _advance(team, opponents, team.battles.last_action, opponents.battles.last_action, True)
+    nothing = team.battles.last_action
+    with first_call(_advance, _DIGEST, "computer" if opponents is None else "policy"):
+        _advance(team, opponents, nothing, nothing, True)
 
 
-def step(team: Side, opponents: Side, actions: Integers, opposing: Integers) -> int:
+def step(team: Side, opponents: Side | None, actions: Integers, opposing: Integers) -> int:
     """Play one environment step of every unfinished battle.
 
     Args:
         team: the team's side; its battles are played and its report is written, in place.
-        opponents: the other side, changed in place where a policy plays it.
+        opponents: the other side, changed in place; None where the computer plays it.
         actions: int64 [B, K].
         opposing: int64 [B, M] the opponents' actions; not read where the computer plays them.
 

@@ -55,7 +55,19 @@ PENDING_HITS = 10  # hits of the swing that have not landed yet
 STRIKE = 11  # unit at which it let go a hit in this loop, -1 for none
 HEALING = 12  # unit that it heals in this loop, -1 for none
 BURST = 13  # 1 if it exploded in this loop
-NUM_INTEGERS = 14
+# Two notes on the battle as a whole, in the column of the first unit.
+OVERLAP = 14  # 1 if units may overlap
+DYING = 15  # 1 if anybody has no health left
+NUM_INTEGERS = 16
+
+# Rows of `body` float64 [P, U], scratch: where the living are.
+HERE_X = 0
+BODY_X = 1  # the same, with every layer on a map of its own
+BODY_Y = 2
+SOLID_X = 3  # of those who do not yield to the team; the next row: to the enemies
+SOLID_LOOP = 5  # of the first unit: loop for which the solid rows hold
+STRIKERS = 6  # of an agent: how many of the computer's units are in mid-swing at it
+NUM_BODIES = 7
 
 # Orders.
 IDLE = 0
@@ -143,7 +155,9 @@ TRACED = 25  # 1 if every loop is written down
 ZERO_SUM = 26  # 1 if the enemies' reward is the team's, negated
 SHIELD_DELAY = 27  # loops without damage before a shield regenerates
 MIRROR_X = 28  # 1 if the enemies see the map mirrored along x, 0 if along y
-NUM_NUMBERS = 29
+REGENERATES = 29  # 1 if anybody has a shield, energy, or health that grows back
+BLASTS = 30  # 1 if anybody explodes when killed
+NUM_NUMBERS = 31
 
 # Entries of `weight` float64: lengths, rewards and the game's constants.
 MOVE_AMOUNT = 0
@@ -168,8 +182,9 @@ ENERGY_REGENERATION = 18
 HEAL_RATE = 19  # health a loop
 HEAL_COST = 20  # energy for a point of health
 HEAL_START = 21  # energy needed to begin
+WIDEST = 23  # twice the largest radius for collisions
 HEAL_SCAN = 22  # edge-to-edge distance within which a computer healer looks for the hurt
-NUM_WEIGHTS = 23
+NUM_WEIGHTS = 24
 
 # Codes of `cell` uint8 [32, 32], indexed [x, y].
 CLIFF = 0

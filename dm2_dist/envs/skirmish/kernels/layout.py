@@ -54,7 +54,9 @@ class Battles(NamedTuple):
         seed: uint64 [B].
         last_action: int64 [B, K], -1 before the first step.
         score: float64 [B] reward of the last step before it is rounded.
-        near: int64 [U, U] scratch: units close to each unit.
+        body: float64 [P, U] scratch: where the living are.
+        near: int64 [U] scratch: who is close to one of them.
+        order: int64 [U] scratch: the units, sorted by x as far as that is kept up.
         trace: float32 [B, L, T, U] the loops of the last step; [B, 0, T, U] if nobody looks.
     """
 
@@ -63,7 +65,9 @@ class Battles(NamedTuple):
     seed: npt.NDArray[np.uint64]
     last_action: Integers
     score: Reals
+    body: Reals
     near: Integers
+    order: Integers
     trace: Features
 
 

@@ -39,26 +39,28 @@ def verdict(integer: Integers, world: World) -> int:
     and a single healer left to the enemy does not count.
     """
     agents = world.number[NUM_AGENTS]
+    alive = integer[ALIVE]
     allies = 0
-    fighters = 0
     enemies = 0
-    hostile_healers = 0
-    for i in range(world.number[NUM_UNITS]):
-        heals = world.trait[HEALER, i] > 0.0
-        if i < agents:
-            allies += integer[ALIVE, i]
-            fighters += 0 if heals else integer[ALIVE, i]
-        else:
-            enemies += integer[ALIVE, i]
-            hostile_healers += integer[ALIVE, i] if heals else 0
-    healers = world.number[HEALERS] == 1
-    if (allies == 0 and enemies > 0) or (healers and fighters == 0):
-        return LOSS
-    if allies > 0 and enemies == 0:
-        return WIN
-    if healers and enemies == 1 and hostile_healers == 1:
-        return WIN
-    return UNDECIDED if allies > 0 else DRAW
+    for i in range(agents):
+        allies += alive[i]
+    for i in range(agents, alive.size):
+        enemies += alive[i]
+    if world.number[HEALERS] == 1:
+        healers = world.trait[HEALER]
+        healing = 0
+        hostile = 0
+        for i in range(agents):
+            healing += alive[i] * int(healers[i])
+        for i in range(agents, alive.size):
+            hostile += alive[i] * int(healers[i])
+        if allies == healing:
+            return LOSS
+        if enemies == 1 and hostile == 1:
+            return WIN
+    if allies > 0:
+        return UNDECIDED if enemies > 0 else WIN
+    return LOSS if enemies > 0 else DRAW
 
 
 @inner

@@ -30,6 +30,7 @@ from dm2_dist.envs.skirmish.kernels.field import (
     ORDER,
     ORDER_X,
     ORDER_Y,
+    OVERLAP,
     PENDING_TARGET,
     PREVIOUS,
     SHIELD,
@@ -53,6 +54,7 @@ def place_units(real: Reals, integer: Integers, world: World, seed: np.uint64) -
     jitter = world.weight[JITTER]
     real[:] = 0.0
     integer[:] = 0
+    integer[OVERLAP, 0] = 1
     for i in range(world.number[NUM_UNITS]):
         # One shift of x for a whole side keeps the order in which its units are numbered.
         side = 0 if i < agents else agents
@@ -83,15 +85,12 @@ def order_enemies(real: Reals, integer: Integers, world: World, seed: np.uint64)
 
 
 @inner
-def round_units(real: Reals, world: World) -> None:
+def round_units(real: Reals) -> None:
     """Round what the game would report to single precision."""
-    for i in range(world.number[NUM_UNITS]):
-        real[X, i] = np.float32(real[X, i])
-        real[Y, i] = np.float32(real[Y, i])
-        real[HEALTH, i] = np.float32(real[HEALTH, i])
-        real[SHIELD, i] = np.float32(real[SHIELD, i])
-        real[COOLDOWN, i] = np.float32(real[COOLDOWN, i])
-        real[ENERGY, i] = np.float32(real[ENERGY, i])
+    for row in (X, Y, HEALTH, SHIELD, COOLDOWN, ENERGY):
+        values = real[row]
+        for i in range(values.size):
+            values[i] = np.float32(values[i])
 
 
 @inner
@@ -108,7 +107,7 @@ def clear(battles: Battles, report: Report, b: int) -> None:
 
 
 @inner
-def begin(team: Side, opponents: Side, b: int) -> None:
+def begin(team: Side, opponents: Side | None, b: int) -> None:
     """Start battle `b` afresh."""
     world = team.world
     real = team.battles.real[b]
@@ -116,9 +115,9 @@ def begin(team: Side, opponents: Side, b: int) -> None:
     seed = team.battles.seed[b]
     place_units(real, integer, world, seed)
     order_enemies(real, integer, world, seed)
-    round_units(real, world)
+    round_units(real)
     for i in range(world.number[NUM_UNITS]):
         real[PREVIOUS, i] = real[HEALTH, i] + real[SHIELD, i]
     clear(team.battles, team.report, b)
-    if world.number[CONTROLLED] == 1:
+    if opponents is not None:
         clear(opponents.battles, opponents.report, b)

@@ -1,4 +1,4 @@
-"""Hits: how they travel, whom they reach and what they do.
+"""Hits: how they travel, whom they reach, what they do, and how the computer's units answer.
 
 Fed by `combat`.
 """
@@ -20,7 +20,9 @@ from dm2_dist.envs.skirmish.kernels.field import (
     BURST,
     CONTROLLED,
     DELIVERY,
+    DYING,
     HEALTH,
+    HELP,
     HIT_DELAY,
     HITS,
     MINIMUM_DAMAGE,
@@ -40,12 +42,18 @@ from dm2_dist.envs.skirmish.kernels.field import (
     STRIKE,
     SUICIDE,
     SWING,
+    TARGET,
     X,
     Y,
 )
 from dm2_dist.envs.skirmish.kernels.layout import Integers, Reals, World
 from dm2_dist.envs.skirmish.kernels.order import drop_swing, squared_distance
-from dm2_dist.envs.skirmish.kernels.target import respond
+
+HELP_RADIUS = 4.0
+"""Friends this near answer a call for help."""
+
+HELP_LOOPS = 32
+"""Loops between two calls for help of one unit."""
 
 BEAM_DELAY = 4.0
 """Loops from the release of a colossus's swing to its first beam: 0.25 s."""
@@ -66,6 +74,25 @@ def hurt(real: Reals, integer: Integers, world: World, j: int, damage: float) ->
     rest = damage - absorbed
     if rest > 0.0:
         real[HEALTH, j] -= max(rest - world.trait[ARMOR, j], world.weight[MINIMUM_DAMAGE])
+        if real[HEALTH, j] <= 0.0:
+            integer[DYING, 0] = 1
+
+
+@apart
+def respond(
+    real: Reals, integer: Integers, world: World, loop: int, attacker: int, victim: int
+) -> None:
+    """Let a computer unit that was hit turn on its attacker and call its friends."""
+    if integer[TARGET, victim] < 0 and world.hit[victim, attacker] != NO_HIT:
+        integer[TARGET, victim] = attacker
+    if loop < integer[HELP, victim]:
+        return
+    integer[HELP, victim] = loop + HELP_LOOPS
+    for j in range(world.number[NUM_AGENTS], world.number[NUM_UNITS]):
+        if integer[ALIVE, j] == 0 or integer[TARGET, j] >= 0 or world.hit[j, attacker] == NO_HIT:
+            continue
+        if squared_distance(real, victim, j) <= HELP_RADIUS * HELP_RADIUS:
+            integer[TARGET, j] = attacker
 
 
 @inner
@@ -146,6 +173,7 @@ def release(real: Reals, integer: Integers, world: World, loop: int, i: int) -> 
     if delivery == SUICIDE:
         real[HEALTH, i] = 0.0
         real[SHIELD, i] = 0.0
+        integer[DYING, 0] = 1
         explode(real, integer, world, loop, i)
     elif delivery == BEAM:
         aim(real, i, j)

@@ -21,6 +21,7 @@ from dm2_dist.envs.skirmish.kernels.field import (
     ATTACK,
     BEAM,
     BODY,
+    BODY_Y,
     DELIVERY,
     ENERGY,
     GOAL_X,
@@ -31,9 +32,10 @@ from dm2_dist.envs.skirmish.kernels.field import (
     HEALER,
     HEALTH,
     HEALTH_MAX,
-    HELP,
+    HERE_X,
     HUNT,
     IDLE,
+    MAP_SIZE,
     MARCH,
     MELEE_RANGE,
     MOVE,
@@ -48,6 +50,7 @@ from dm2_dist.envs.skirmish.kernels.field import (
     REACH,
     SCAN,
     SPEED,
+    STRIKERS,
     SWING,
     TARGET,
     X,
@@ -59,31 +62,63 @@ from dm2_dist.envs.skirmish.kernels.order import drop_swing, hurt_friend, square
 LEASH = 21.0
 """Edge-to-edge distance beyond which a computer unit gives up its target."""
 
-HELP_RADIUS = 4.0
-"""Friends this near answer a call for help."""
-
-HELP_LOOPS = 32
-"""Loops between two calls for help of one unit."""
-
 CROWDED = 1.0
-"""Cells by which a target seems farther to a melee unit for each friend that fights it already."""
+"""Cells by which a target seems farther to a melee unit for each friend in mid-swing at it.
+
+It sends those who wait behind a fight to look elsewhere.
+"""
 
 STEP_INSIDE = 0.01
 """How far inside its range a pursuer walks, lest rounding leave it just outside."""
 
 
 @inner
-def crowd(integer: Integers, world: World, j: int) -> int:
-    """Count the computer's units that are striking at agent `j`."""
-    count = 0
-    for k in range(world.number[NUM_AGENTS], world.number[NUM_UNITS]):
-        if integer[TARGET, k] == j and integer[SWING, k] == j:
-            count += 1
-    return count
+def count_strikers(integer: Integers, world: World, body: Reals) -> None:
+    """Write how many of the computer's units are in mid-swing at each agent."""
+    agents = world.number[NUM_AGENTS]
+    for j in range(agents):
+        body[STRIKERS, j] = 0.0
+    for k in range(agents, world.number[NUM_UNITS]):
+        j = integer[SWING, k]
+        if 0 <= j < agents:
+            body[STRIKERS, j] += 1.0
 
 
 @inner
-def acquire(real: Reals, integer: Integers, world: World, i: int) -> None:
+def notices(world: World, body: Reals, i: int) -> bool:
+    """Whether any living agent is within the scan range of unit `i`."""
+    across = body[HERE_X]
+    upright = body[BODY_Y]
+    radii = world.trait[BODY]
+    x = across[i]
+    y = upright[i]
+    scan = world.trait[SCAN, i] + radii[i]
+    count = 0
+    for j in range(world.number[NUM_AGENTS]):
+        dx = across[j] - x
+        dy = upright[j] - y
+        reach = scan + radii[j]
+        count += 1 if dx * dx + dy * dy <= reach * reach else 0
+    return count > 0
+
+
+@inner
+def farness(real: Reals, world: World, body: Reals, i: int, j: int, gap: float) -> float:
+    """Say how far agent `j` seems to computer unit `i`, at a squared distance of `gap`."""
+    trait = world.trait
+    within = gap <= (trait[RANGE, i] + trait[BODY, i] + trait[BODY, j]) ** 2
+    if within and trait[DELIVERY, i] == BEAM and real[AIM_X, i] > 0.0:
+        # A colossus goes on where its last beam fell, before it looks elsewhere.
+        aside = math.hypot(real[X, j] - real[AIM_X, i], real[Y, j] - real[AIM_Y, i])
+        return aside - 2.0 * MAP_SIZE
+    far: float = math.sqrt(gap) - trait[BODY, j]
+    if trait[RANGE, i] < MELEE_RANGE and not within:
+        far += CROWDED * body[STRIKERS, j]
+    return far
+
+
+@inner
+def acquire(real: Reals, integer: Integers, world: World, body: Reals, i: int) -> None:
     """Choose the target of computer unit `i` among the agents."""
     trait = world.trait
     present = integer[TARGET, i]
@@ -94,8 +129,9 @@ def acquire(real: Reals, integer: Integers, world: World, i: int) -> None:
             present = -1
         elif gap <= (trait[RANGE, i] + bodies) ** 2:
             return
-    # A colossus goes on where its last beam fell.
-    sweeps = trait[DELIVERY, i] == BEAM and real[AIM_X, i] > 0.0
+    if not notices(world, body, i):
+        integer[TARGET, i] = present
+        return
     best = present
     nearest = np.inf
     for j in range(world.number[NUM_AGENTS]):
@@ -105,15 +141,9 @@ def acquire(real: Reals, integer: Integers, world: World, i: int) -> None:
         gap = squared_distance(real, i, j)
         if gap > (trait[SCAN, i] + bodies) ** 2:
             continue
-        within = gap <= (trait[RANGE, i] + bodies) ** 2
-        if sweeps and within:
-            edge = math.hypot(real[X, j] - real[AIM_X, i], real[Y, j] - real[AIM_Y, i]) - 100.0
-        else:
-            edge = math.sqrt(gap) - trait[BODY, j]
-            if trait[RANGE, i] < MELEE_RANGE and not within:
-                edge += CROWDED * crowd(integer, world, j)
-        if edge < nearest:
-            nearest = edge
+        far = farness(real, world, body, i, j, gap)
+        if far < nearest:
+            nearest = far
             best = j
     integer[TARGET, i] = best
 
@@ -142,23 +172,6 @@ def tend(real: Reals, integer: Integers, world: World, i: int) -> None:
             least = life
             nearest = gap
             integer[TARGET, i] = j
-
-
-@apart
-def respond(
-    real: Reals, integer: Integers, world: World, loop: int, attacker: int, victim: int
-) -> None:
-    """Let a computer unit that was hit turn on its attacker and call its friends."""
-    if integer[TARGET, victim] < 0 and world.hit[victim, attacker] != NO_HIT:
-        integer[TARGET, victim] = attacker
-    if loop < integer[HELP, victim]:
-        return
-    integer[HELP, victim] = loop + HELP_LOOPS
-    for j in range(world.number[NUM_AGENTS], world.number[NUM_UNITS]):
-        if integer[ALIVE, j] == 0 or integer[TARGET, j] >= 0 or world.hit[j, attacker] == NO_HIT:
-            continue
-        if squared_distance(real, victim, j) <= HELP_RADIUS * HELP_RADIUS:
-            integer[TARGET, j] = attacker
 
 
 @inner
@@ -218,7 +231,7 @@ def swinging(real: Reals, integer: Integers, world: World, i: int) -> bool:
 
 
 @inner
-def look(real: Reals, integer: Integers, world: World, i: int) -> int:
+def look(real: Reals, integer: Integers, world: World, body: Reals, i: int) -> int:
     """Bring the target of unit `i` up to date; returns it, -1 for none."""
     order = integer[ORDER, i]
     if order == HEAL:
@@ -228,7 +241,7 @@ def look(real: Reals, integer: Integers, world: World, i: int) -> int:
         if world.trait[HEALER, i] > 0.0:
             tend(real, integer, world, i)
         else:
-            acquire(real, integer, world, i)
+            acquire(real, integer, world, body, i)
     target = integer[TARGET, i]
     if target >= 0 and integer[ALIVE, target] == 0:
         target = -1
@@ -249,14 +262,16 @@ def go_on(real: Reals, integer: Integers, world: World, i: int) -> None:
 
 
 @inner
-def decide(real: Reals, integer: Integers, world: World) -> None:
+def decide(real: Reals, integer: Integers, world: World, body: Reals) -> None:
     """Fix for every unit whether it stands and acts, walks somewhere, or idles in this loop.
 
     Args:
         real: float64 [R, U].
         integer: int64 [I, U].
         world: the map.
+        body: float64 [P, U].
     """
+    count_strikers(integer, world, body)
     for i in range(world.number[NUM_UNITS]):
         integer[MOVING, i] = 0
         integer[ANCHORED, i] = 0
@@ -265,7 +280,7 @@ def decide(real: Reals, integer: Integers, world: World) -> None:
         if swinging(real, integer, world, i):
             integer[ANCHORED, i] = 1
             continue
-        target = look(real, integer, world, i)
+        target = look(real, integer, world, body, i)
         if target >= 0:
             pursue(real, integer, world.trait, i, target)
         else:

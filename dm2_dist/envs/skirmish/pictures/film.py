@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dm2_dist.envs.skirmish import palette, picture
-from dm2_dist.envs.skirmish.course import FASTER, MAX_FRAMES_PER_SECOND, Course
-from dm2_dist.envs.skirmish.palette import Theme
+from dm2_dist.envs.skirmish.pictures import palette, picture
+from dm2_dist.envs.skirmish.pictures.course import FASTER, MAX_FRAMES_PER_SECOND, Course
+from dm2_dist.envs.skirmish.pictures.palette import Theme
 
 _DEFAULT_FRAMES_PER_SECOND = {".gif": 20.0, ".mp4": 30.0}
 _END_SECONDS = 1.5

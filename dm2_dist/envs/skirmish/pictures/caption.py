@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from dm2_dist.envs.skirmish.palette import Colour, Palette
-from dm2_dist.envs.skirmish.scene import Scene
+from dm2_dist.envs.skirmish.pictures.palette import Colour, Palette
+from dm2_dist.envs.skirmish.pictures.scene import Scene
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

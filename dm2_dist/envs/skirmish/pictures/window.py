@@ -9,9 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-_NO_SCREEN = (
-    "cannot open a window ({}): call render('rgb_array') for the picture as an array instead"
-)
+_NO_SCREEN = "cannot open a window ({}): ask for 'rgb_array', the picture as an array, instead"
 
 
 class Window:

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from dm2_dist.envs.skirmish import effect, glyph, ground, palette
-from dm2_dist.envs.skirmish.course import FASTER, Course
 from dm2_dist.envs.skirmish.kernels import field
-from dm2_dist.envs.skirmish.palette import Theme
-from dm2_dist.envs.skirmish.scene import Floats
+from dm2_dist.envs.skirmish.pictures import effect, glyph, ground, palette
+from dm2_dist.envs.skirmish.pictures.course import FASTER, Course
+from dm2_dist.envs.skirmish.pictures.palette import Theme
+from dm2_dist.envs.skirmish.pictures.scene import Floats
 from dm2_dist.envs.skirmish.unit_type import LOOPS_PER_SECOND, UnitType
 
 _TEMPLATE = Path(__file__).with_name("page.html")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 
-from dm2_dist.envs.skirmish import effect
-from dm2_dist.envs.skirmish.canvas import Canvas
-from dm2_dist.envs.skirmish.glyph import Point
-from dm2_dist.envs.skirmish.palette import Colour
-from dm2_dist.envs.skirmish.scene import Scene
+from dm2_dist.envs.skirmish.pictures import effect
+from dm2_dist.envs.skirmish.pictures.canvas import Canvas
+from dm2_dist.envs.skirmish.pictures.glyph import Point
+from dm2_dist.envs.skirmish.pictures.palette import Colour
+from dm2_dist.envs.skirmish.pictures.scene import Scene
 
 _WHITE: Colour = (255, 250, 235)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import ImageDraw
 
-from dm2_dist.envs.skirmish.glyph import Point
-from dm2_dist.envs.skirmish.palette import Colour, Palette, Theme
+from dm2_dist.envs.skirmish.pictures.glyph import Point
+from dm2_dist.envs.skirmish.pictures.palette import Colour, Palette, Theme
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from dm2_dist.envs.skirmish import backdrop, caption, marks, palette, sprite
-from dm2_dist.envs.skirmish.canvas import Canvas
-from dm2_dist.envs.skirmish.glyph import Point
-from dm2_dist.envs.skirmish.palette import Colour, Theme
-from dm2_dist.envs.skirmish.scene import LOOKBACK, Scene, Stage
+from dm2_dist.envs.skirmish.pictures import backdrop, caption, marks, palette, sprite
+from dm2_dist.envs.skirmish.pictures.canvas import Canvas
+from dm2_dist.envs.skirmish.pictures.glyph import Point
+from dm2_dist.envs.skirmish.pictures.palette import Colour, Theme
+from dm2_dist.envs.skirmish.pictures.scene import LOOKBACK, Scene, Stage
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFilter
 
-from dm2_dist.envs.skirmish import glyph, palette
-from dm2_dist.envs.skirmish.glyph import Point, Shape, Tone
-from dm2_dist.envs.skirmish.palette import Colour, Palette, Theme
+from dm2_dist.envs.skirmish.pictures import glyph, palette
+from dm2_dist.envs.skirmish.pictures.glyph import Point, Shape, Tone
+from dm2_dist.envs.skirmish.pictures.palette import Colour, Palette, Theme
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

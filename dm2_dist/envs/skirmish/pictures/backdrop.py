@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from dm2_dist.envs.skirmish import ground
-from dm2_dist.envs.skirmish.palette import Colour, Palette
-from dm2_dist.envs.skirmish.scene import Stage
+from dm2_dist.envs.skirmish.pictures import ground
+from dm2_dist.envs.skirmish.pictures.palette import Colour, Palette
+from dm2_dist.envs.skirmish.pictures.scene import Stage
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

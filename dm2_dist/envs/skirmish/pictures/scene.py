@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dm2_dist.envs.skirmish import effect, lineup, profile
-from dm2_dist.envs.skirmish.effect import Beam, Burst, Heal, Missile, Strike
+from dm2_dist.envs.skirmish import lineup, profile
 from dm2_dist.envs.skirmish.kernels import field
+from dm2_dist.envs.skirmish.pictures import effect
+from dm2_dist.envs.skirmish.pictures.effect import Beam, Burst, Heal, Missile, Strike
 from dm2_dist.envs.skirmish.unit_type import LOOPS_PER_SECOND, UnitType
 
 if TYPE_CHECKING:

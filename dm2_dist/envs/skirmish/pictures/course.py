@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from dm2_dist.envs.skirmish import scene
 from dm2_dist.envs.skirmish.kernels import field
-from dm2_dist.envs.skirmish.scene import Floats, Outcome, Scene, Stage
+from dm2_dist.envs.skirmish.pictures import scene
+from dm2_dist.envs.skirmish.pictures.scene import Floats, Outcome, Scene, Stage
 
 Every = Literal["loop", "step"]
 
