@@ -73,10 +73,10 @@ TARGETS = (
     _wins("3s5z", 0.25, 0.6),
     _wins("10m_vs_11m", 0.03, 0.25),
     _wins("5m_vs_6m", 0.0, 0.03),
-    _wins("corridor", 0.0, 0.01),
+    _wins("corridor", 0.0, 0.04),
     _wins("3s_vs_5z", 0.0, 0.0),
     _wins("6h_vs_8z", 0.0, 0.0),
-    _wins("27m_vs_30m", 0.0, 0.02),
+    _wins("27m_vs_30m", 0.0, 0.06),
     _wins("3s5z_vs_3s6z", 0.0, 0.0),
     _wins("MMM2", 0.0, 0.0),
     _wins("3s_vs_3z", 1.0, 1.0, "kite"),
@@ -113,7 +113,8 @@ class Kite:
         batch, k = self._batch, self._batch.num_agents
         gap = _gaps(batch)
         points = (batch.unit_health + batch.unit_shield)[:, None, k:]
-        in_reach: Flags = np.equal(batch.available_actions[:, :, 6:], 1)
+        listed = batch.available_actions[:, :, 6 : 6 + batch.num_enemies]
+        in_reach: Flags = np.equal(listed, 1) & np.isfinite(gap)
         # The weak first, but two points more are worth a tenth of a cell less.
         worth = np.where(in_reach, points + 20.0 * np.where(in_reach, gap, 0.0), np.inf)
         chosen = np.where(in_reach.any(axis=2), 6 + worth.argmin(axis=2), self._closest.actions())

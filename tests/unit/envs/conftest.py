@@ -97,6 +97,16 @@ def stage(tmp_path: Path) -> Callable[..., SkirmishBatch]:
 
 
 @pytest.fixture(scope="session")
+def slay() -> Callable[..., None]:
+    """Leave units without health, as a hit would: they die in the next loop."""
+
+    def kill(batch: SkirmishBatch, env: int, units: int | slice | npt.NDArray[np.bool_]) -> None:
+        batch.unit_health[env, units] = 0
+
+    return kill
+
+
+@pytest.fixture(scope="session")
 def drill() -> Callable[..., None]:
     """Give the units of one battle their orders and play one step; the dead get none."""
 

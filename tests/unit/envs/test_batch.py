@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dm2_dist.envs.skirmish import SkirmishBatch, battle_map
-from dm2_dist.envs.skirmish.kernels import field
 from dm2_dist.envs.skirmish.options import Options
 
 Policy = Callable[[SkirmishBatch], npt.NDArray[np.int64]]
@@ -207,13 +206,12 @@ def test_finished_battles_are_frozen(stop_play: Policy) -> None:
     assert batch.alive.all()
 
 
-def test_endings_by_verdict() -> None:
+def test_endings_by_verdict(slay: Callable[..., None]) -> None:
     batch = SkirmishBatch("3m", 4)
     batch.reset()
-    health = batch._battles.real[:, field.HEALTH]
-    health[0, :3] = 0  # all agents die in this step
-    health[1, 3:] = 0  # all enemies
-    health[2, :] = 0  # everyone
+    slay(batch, 0, slice(0, 3))  # all agents die in this step
+    slay(batch, 1, slice(3, 6))  # all enemies
+    slay(batch, 2, slice(0, 6))  # everyone
     batch.step(np.ones((4, 3), np.int64))
     assert batch.terminated.tolist() == [1, 1, 1, 0]
     assert batch.won.tolist() == [0, 1, 0, 0]
@@ -234,12 +232,12 @@ def test_time_limit_truncates() -> None:
     assert batch.observation[0].any(), "the last observation of a truncated battle is real"
 
 
-def test_battle_decided_in_the_last_step_is_not_truncated() -> None:
+def test_battle_decided_in_the_last_step_is_not_truncated(slay: Callable[..., None]) -> None:
     batch = SkirmishBatch("3m", 1, options=Options(step_mul=1))
     batch.reset()
     for _ in range(batch.episode_limit - 1):
         batch.step(np.ones((1, 3), np.int64))
-    batch._battles.real[:, field.HEALTH, 3:] = 0
+    slay(batch, 0, slice(3, 6))
     batch.step(np.ones((1, 3), np.int64))
     assert (batch.terminated[0], batch.truncated[0], batch.won[0]) == (1, 0, 1)
 

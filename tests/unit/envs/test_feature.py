@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dm2_dist.envs.skirmish import SkirmishEnv, battle_map, terrain
+from dm2_dist.envs.skirmish import SkirmishEnv, battle_map
 from dm2_dist.envs.skirmish.unit_view import UnitView
 
 MAX_COOLDOWN = {
@@ -95,10 +95,9 @@ def reference_ground(env: SkirmishEnv, unit: UnitView, flags: dict[str, bool]) -
     def probe(dx: int, dy: int, *, height: bool) -> float:
         if not (0 <= x + dx < 32 and 0 <= y + dy < 32):
             return 1.0
-        walkable = ground(env, x + dx, y + dy)
-        if not height:
-            return float(walkable)
-        return (terrain.GROUND_HEIGHT if walkable else terrain.CLIFF_HEIGHT) / 255
+        if height:
+            return battle_map.find(env.map_name).terrain.height(x + dx, y + dy) / 255
+        return float(ground(env, x + dx, y + dy))
 
     features = []
     if flags["obs_pathing_grid"]:

@@ -22,7 +22,6 @@ class Entry:
     """Stands in for a compiled entry point."""
 
     def __init__(self, cache: Path) -> None:
-        self.signatures: list[object] = []
         self.stats = SimpleNamespace(cache_path=str(cache))
 
     def __call__(self) -> None: ...
@@ -42,19 +41,22 @@ def test_the_cache_key_changes_with_any_source_file(
     assert kernel.source_digest() != before
 
 
-def test_one_caller_compiles_and_the_others_wait_for_it(tmp_path: Path) -> None:
+def test_one_caller_compiles_and_the_others_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "_compiled", set())
     inside, leave, waiting = threading.Event(), threading.Event(), threading.Event()
     order: list[str] = []
 
     def compile_slowly() -> None:
-        with kernel.first_call(Entry(tmp_path), 1):
+        with kernel.first_call(Entry(tmp_path), 1, "one"):
             inside.set()
             assert leave.wait(10)
             order.append("compiled")
 
     def come_second() -> None:
         waiting.set()
-        with kernel.first_call(Entry(tmp_path), 1):
+        with kernel.first_call(Entry(tmp_path), 1, "one"):
             order.append("loaded")
 
     threads = [threading.Thread(target=compile_slowly), threading.Thread(target=come_second)]
@@ -73,24 +75,25 @@ def test_one_caller_compiles_and_the_others_wait_for_it(tmp_path: Path) -> None:
 def test_nobody_waits_once_the_code_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with kernel.first_call(Entry(tmp_path), 1):
+    monkeypatch.setattr(kernel, "_compiled", set())
+    with kernel.first_call(Entry(tmp_path), 1, "one"):
         pass
 
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("no lock is needed")
 
     monkeypatch.setattr(kernel, "FileLock", refuse)
-    with kernel.first_call(Entry(tmp_path), 1):
-        pass
-    compiled = Entry(tmp_path / "other")
-    compiled.signatures.append("int64()")
-    with kernel.first_call(compiled, 2):
-        pass
-    with (
-        pytest.raises(AssertionError, match="no lock is needed"),
-        kernel.first_call(Entry(tmp_path), 2),
-    ):
-        pass
+    with kernel.first_call(Entry(tmp_path / "unknown"), 1, "one"):
+        pass  # this process has it
+    monkeypatch.setattr(kernel, "_compiled", set())
+    with kernel.first_call(Entry(tmp_path), 1, "one"):
+        pass  # another process finds it on disk
+    for digest, variant in ((2, "one"), (1, "two")):
+        with (
+            pytest.raises(AssertionError, match="no lock is needed"),
+            kernel.first_call(Entry(tmp_path), digest, variant),
+        ):
+            pass
 
 
 @pytest.mark.parametrize("compiled", [kernel.inner, kernel.apart, kernel.entry])

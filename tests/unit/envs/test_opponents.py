@@ -172,18 +172,7 @@ def test_at_the_start_of_a_symmetric_map_both_sides_see_the_same(map_name: str) 
         assert np.abs(batch.state - theirs.state).max() <= 2 * JITTER / 32 + 1e-6
 
 
-@pytest.mark.parametrize(
-    "map_name",
-    [
-        pytest.param(
-            name,
-            marks=[pytest.mark.xfail(strict=True, reason="the side that steps first in even loops")]
-            if name == "2s3z"
-            else [],
-        )
-        for name in EQUAL
-    ],
-)
+@pytest.mark.parametrize("map_name", EQUAL)
 def test_neither_side_of_a_symmetric_map_is_favoured(map_name: str) -> None:
     batch = played(map_name, 200)
     assert batch.opponents is not None

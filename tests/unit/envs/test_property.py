@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -371,13 +371,15 @@ def test_rewards_and_endings_follow_from_the_units(
         ([], [0], "loss"),
     ],
 )
-def test_endings_with_medivacs(own: list[int], theirs: list[int], expected: str) -> None:
+def test_endings_with_medivacs(
+    own: list[int], theirs: list[int], expected: str, slay: Callable[..., None]
+) -> None:
     batch = SkirmishBatch("MMM", 1)
     batch.reset()
     living = np.zeros(20, bool)
     living[own] = True
     living[[10 + place for place in theirs]] = True
-    batch.unit_health[0, ~living] = 0
+    slay(batch, 0, ~living)
     batch.unit_energy[0] = 0  # nobody is brought back
     batch.step(np.ones((1, 10), np.int64))
     assert bool(batch.won[0]) == (expected == "win")

@@ -14,6 +14,7 @@ from dm2_dist.envs.skirmish.lineup import roster
 
 Stage = Callable[..., SkirmishBatch]
 Drill = Callable[..., None]
+Slay = Callable[..., None]
 
 MISSILE = 18.75 / 16
 """Cells that a missile flies in a loop."""
@@ -188,13 +189,13 @@ def test_a_missile_lands_later_the_farther_the_target(
     assert landed == sorted(set(landed))
 
 
-def test_a_missile_outlives_its_shooter(stage: Stage, drill: Drill) -> None:
+def test_a_missile_outlives_its_shooter(stage: Stage, drill: Drill, slay: Slay) -> None:
     batch = duel(stage, "stalker", "marauder", apart=5.9)
     shooter = attack(batch, "stalker").index(6)
     for _ in range(5):
         drill(batch, *attack(batch, "stalker"))
     assert batch.unit_health[0, 2] == 125
-    batch.unit_health[0, shooter] = 0
+    slay(batch, 0, shooter)
     drill(batch)
     assert batch.alive[0, shooter] == 0
     assert batch.unit_health[0, 2] == 125
@@ -203,21 +204,25 @@ def test_a_missile_outlives_its_shooter(stage: Stage, drill: Drill) -> None:
     assert batch.unit_health[0, 2] == 125 - 13
 
 
-def test_what_is_not_a_missile_dies_with_who_sent_it(stage: Stage, drill: Drill) -> None:
+def test_what_is_not_a_missile_dies_with_who_sent_it(
+    stage: Stage, drill: Drill, slay: Slay
+) -> None:
     batch = duel(stage, "zealot", "marauder")
     batch.step(np.array([attack(batch, "zealot")]), np.ones((1, 2), np.int64))
     assert batch.unit_health[0, 2] == 125 - 7
-    batch.unit_health[0, attack(batch, "zealot").index(6)] = 0
+    slay(batch, 0, attack(batch, "zealot").index(6))
     for _ in range(10):
         drill(batch)
     assert batch.unit_health[0, 2] == 125 - 7, "the second hit never came"
 
 
-def test_a_missile_to_a_target_that_has_died_is_lost(stage: Stage, drill: Drill) -> None:
+def test_a_missile_to_a_target_that_has_died_is_lost(
+    stage: Stage, drill: Drill, slay: Slay
+) -> None:
     batch = duel(stage, "stalker", "marauder", apart=5.9)
     for _ in range(5):
         drill(batch, *attack(batch, "stalker"))
-    batch.unit_health[0, 2] = 0
+    slay(batch, 0, 2)
     before = points(batch)
     for _ in range(10):
         drill(batch)
@@ -307,13 +312,13 @@ def test_a_baneling_hurts_every_enemy_around_it_and_dies(stage: Stage, drill: Dr
 
 
 def test_a_baneling_explodes_when_it_is_killed_and_kills_set_others_off(
-    stage: Stage, drill: Drill
+    stage: Stage, drill: Drill, slay: Slay
 ) -> None:
     batch = stage(
         [("baneling", 10, 16), ("baneling", 26, 26), ("marine", 14.0, 16)],
         [("baneling", 11.8, 16), ("marine", 8.4, 16), ("marine", 26, 20)],
     )
-    batch.unit_health[0, 1] = 0  # killed, not of its own will
+    slay(batch, 0, 1)  # killed, not of its own will
     batch.unit_health[0, 3] = 15
     drill(batch)
     assert batch.alive[0].tolist() == [1, 0, 1]

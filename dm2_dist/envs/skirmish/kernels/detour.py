@@ -61,6 +61,12 @@ def solid_row(world: World, i: int) -> int:
 
 
 @inner
+def hand(world: World, i: int) -> float:
+    """Say which side a unit tries first where both are alike: mirror images mirror each other."""
+    return 1.0 if i < world.number[NUM_AGENTS] else -1.0
+
+
+@inner
 def find_solids(
     integer: Integers, world: World, body: Reals, near: Integers, i: int, length: float
 ) -> None:
@@ -119,7 +125,7 @@ def obstacle(world: World, body: Reals, near: Integers, i: int, dx: float, dy: f
             continue
         if ahead_x * dx + ahead_y * dy > 0.0:
             side = dx * ahead_y - dy * ahead_x
-            return float(side) if side != 0.0 else 1.0
+            return float(side) if side != 0.0 else hand(world, i)
     return 0.0
 
 
@@ -164,15 +170,17 @@ def surround(real: Reals, world: World, body: Reals, i: int, j: int) -> float:
     scale = contact / max(math.sqrt(from_x * from_x + from_y * from_y), 1e-6)
     layer = body[BODY_X, i] - real[X, i]
     row = solid_row(world, i)
+    first = hand(world, i)
     for place in range(_PLACES):
-        x = real[X, j] + scale * (_COSINE[place] * from_x - _SINE[place] * from_y)
-        y = real[Y, j] + scale * (_SINE[place] * from_x + _COSINE[place] * from_y)
+        sine = first * _SINE[place]
+        x = real[X, j] + scale * (_COSINE[place] * from_x - sine * from_y)
+        y = real[Y, j] + scale * (sine * from_x + _COSINE[place] * from_y)
         if not standable(world, x, y, trait[SEPARATION, i]):
             continue
         if count_touched(world, body, row, i, x + layer, y, TOUCH) == 0:
             real[GOAL_X, i] = x
             real[GOAL_Y, i] = y
-            return 1.0 if place % 2 == 0 else -1.0
+            return first if place % 2 == 0 else -first
     return 0.0
 
 

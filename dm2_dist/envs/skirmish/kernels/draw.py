@@ -13,6 +13,7 @@ from dm2_dist.envs.skirmish.kernels.compiled import inner
 PLACE = 1
 COOLDOWN_DELAY = 2
 MARCH_POINT = 3
+TURN_ORDER = 4
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)

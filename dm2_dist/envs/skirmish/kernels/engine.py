@@ -17,6 +17,7 @@ from dm2_dist.envs.skirmish.kernels.field import (
     BLASTS,
     BURST,
     COMPUTE_STATE,
+    DYING,
     EPISODE_LIMIT,
     HEALING,
     NUM_ACTIONS,
@@ -126,6 +127,13 @@ def forget(integer: Integers) -> None:
 
 
 @inner
+def remember(last_action: Integers, actions: Integers, b: int) -> None:
+    """Keep the actions of battle `b` for the features."""
+    for k in range(actions.shape[1]):
+        last_action[b, k] = actions[b, k]
+
+
+@inner
 def play(team: Side, opponents: Side | None, actions: Integers, opposing: Integers, b: int) -> None:
     """Play one environment step of battle `b`."""
     world = team.world
@@ -135,36 +143,45 @@ def play(team: Side, opponents: Side | None, actions: Integers, opposing: Intege
     real = battles.real[b]
     integer = battles.integer[b]
     seed = battles.seed[b]
-    for k in range(actions.shape[1]):
-        battles.last_action[b, k] = actions[b, k]
+    remember(battles.last_action, actions, b)
     give_orders(real, integer, world, actions[b], world.slot, False)
     if opponents is not None:
-        for k in range(opposing.shape[1]):
-            opponents.battles.last_action[b, k] = opposing[b, k]
+        remember(opponents.battles.last_action, opposing, b)
         give_orders(real, integer, world, opposing[b], opponents.world.slot, True)
     loops = number[STEP_LOOPS]
     notes = number[TRACED] == 1 or number[BLASTS] == 1
     first = report.episode_steps[b] * loops
     lay_out(real, integer, world, battles.body)
+    integer[DYING, 0] = 1  # whoever was left without health from outside is buried too
     for loop in range(first, first + loops):
         if notes:
             forget(integer)
         decide(real, integer, world, battles.body)
-        move(real, integer, world, battles.body, battles.near, battles.order, loop)
+        move(real, integer, world, battles.body, battles.near, battles.order, seed, loop)
         fight(real, integer, world, seed, loop)
         settle(real, integer, world, battles.body, loop)
         if number[TRACED] == 1:
             write_trace(real, integer, world, battles.trace[b, loop - first])
     round_units(real)
+    score_step(team, opponents, b)
+
+
+@inner
+def score_step(team: Side, opponents: Side | None, b: int) -> None:
+    """Give the verdict and the rewards of a step of battle `b`."""
+    world = team.world
+    report = team.report
+    real = team.battles.real[b]
+    integer = team.battles.integer[b]
     report.episode_steps[b] += 1
     outcome = verdict(integer, world)
     if opponents is not None:
         score_opponents(team, opponents, outcome, b)
     score = points(real, integer, world, outcome)
-    if opponents is not None and number[ZERO_SUM] == 1:
+    if opponents is not None and world.number[ZERO_SUM] == 1:
         opponents.battles.score[b] = -score
         opponents.report.reward[b] = -score
-    battles.score[b] = score
+    team.battles.score[b] = score
     report.reward[b] = score
     close_step(world, report, outcome, outcome == WIN, b)
     if opponents is not None:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from dm2_dist.envs.skirmish.kernels import draw
 from dm2_dist.envs.skirmish.kernels.body import count_touched, follow, lay_solids, sort_west_to_east
 from dm2_dist.envs.skirmish.kernels.compiled import apart, inner
 from dm2_dist.envs.skirmish.kernels.detour import TOUCH, find_solids, go_around, obstacle, solid_row
@@ -23,6 +26,7 @@ from dm2_dist.envs.skirmish.kernels.field import (
     LAYER,
     MAP_SIZE,
     MOVING,
+    NUM_AGENTS,
     NUM_UNITS,
     OVERLAP,
     PACE,
@@ -154,22 +158,43 @@ def push(real: Reals, integer: Integers, world: World, body: Reals, i: int, j: i
 
 
 @apart
-def separate(real: Reals, integer: Integers, world: World, body: Reals, order: Integers) -> None:
+def separate(
+    real: Reals,
+    integer: Integers,
+    world: World,
+    body: Reals,
+    order: Integers,
+    westward: bool,
+) -> None:
     """Push overlapping units apart, and note whether there was anything to push.
 
-    Units are looked at from west to east, each with those less than the widest body further east.
+    Units are looked at from west to east, or from east to west, each with those less than the
+    widest body further on.
     """
     integer[OVERLAP, 0] = 0
     sort_west_to_east(body, order)
     across = body[BODY_X]
     widest = world.weight[WIDEST]
+    last = order.size - 1
     for first in range(order.size):
-        i = order[first]
+        i = order[last - first if westward else first]
         for second in range(first + 1, order.size):
-            j = order[second]
-            if across[j] - across[i] >= widest:
+            j = order[last - second if westward else second]
+            if abs(across[j] - across[i]) >= widest:
                 break
             push(real, integer, world, body, min(i, j), max(i, j))
+
+
+@inner
+def whose_turn(turn: int, agents: int, units: int, coins: int) -> int:
+    """Say which unit steps at a turn: which side begins, and with whom, is tossed for."""
+    i = turn
+    if coins & 1:
+        enemies = units - agents
+        i = turn + agents if turn < enemies else turn - enemies
+    if coins & 2:
+        i = agents - 1 - i if i < agents else units - 1 - (i - agents)
+    return i
 
 
 @inner
@@ -180,12 +205,13 @@ def move(
     body: Reals,
     near: Integers,
     order: Integers,
+    seed: np.uint64,
     loop: int,
 ) -> None:
     """Let every walking unit take its step of this loop.
 
-    Units step one after the other; the order turns round every loop, so that neither side is always
-    first.
+    Units step one after the other. Three coins are tossed for every loop, so that neither side, no
+    unit and no direction has an advantage.
 
     Args:
         real: float64 [R, U].
@@ -194,14 +220,17 @@ def move(
         body: float64 [P, U].
         near: int64 [U] scratch.
         order: int64 [U] the units in any order, sorted here.
+        seed: seed of the battle.
         loop: loops since the start of the battle.
     """
     units = world.number[NUM_UNITS]
+    agents = world.number[NUM_AGENTS]
+    coins = int(8.0 * draw.uniform(seed, draw.TURN_ORDER, loop, 0))
     for turn in range(units):
-        i = turn if loop % 2 == 0 else units - 1 - turn
+        i = whose_turn(turn, agents, units, coins)
         if integer[MOVING, i] == 1:
             walk(real, integer, world, body, near, loop, i)
         else:
             real[PACE, i] = 0.0
     if integer[OVERLAP, 0] == 1:
-        separate(real, integer, world, body, order)
+        separate(real, integer, world, body, order, coins >= 4)

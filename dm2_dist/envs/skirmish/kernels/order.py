@@ -55,6 +55,7 @@ def hurt_friend(real: Reals, integer: Integers, world: World, j: int) -> bool:
     trait = world.trait
     return bool(
         integer[ALIVE, j] == 1
+        and real[HEALTH, j] > 0.0
         and trait[HEALABLE, j] > 0.0
         and real[HEALTH, j] < trait[HEALTH_MAX, j]
     )
