@@ -119,7 +119,7 @@ class SkirmishBatch:
             score=np.zeros(b),
             body=np.zeros((field.NUM_BODIES, units)),
             near=np.zeros(units, np.int64),
-            order=np.arange(units),
+            order=np.tile(np.arange(units), (b, 1)),
             trace=self.trace,
         )
         self._side = Side(self._world, self._battles, report)

@@ -95,7 +95,7 @@ class Opponents:
             score=np.zeros(num_envs),
             body=np.zeros((1, 1)),
             near=np.zeros(1, np.int64),
-            order=np.arange(1),
+            order=np.zeros((1, 1), np.int64),
             trace=np.zeros((1, 0, field.NUM_TRACES, units), np.float32),
         )
         self.side = Side(mirrored, battles, report)

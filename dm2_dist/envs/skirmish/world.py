@@ -114,6 +114,9 @@ def _build(
 
 def _traits(row: BattleMap, units: list[Placed]) -> npt.NDArray[np.float64]:
     trait = np.zeros((field.NUM_TRAITS, len(units)))
+    widest = dict.fromkeys(range(3), 0.0)
+    for unit, _ in units:
+        widest[_layer(unit)] = max(widest[_layer(unit)], unit.separation)
     for index, (unit, place) in enumerate(units):
         bits = row.ally_types if index < row.num_agents else row.enemy_types
         heals = unit.weapon.delivery == "heal"
@@ -146,6 +149,7 @@ def _traits(row: BattleMap, units: list[Placed]) -> npt.NDArray[np.float64]:
             field.HEALER: heals,
             field.HEALABLE: "biological" in unit.attributes and not unit.structure,
             field.BLAST_ON_DEATH: unit.blast_on_death,
+            field.ELBOW_ROOM: unit.separation + widest[_layer(unit)],
         }
         for name, value in column.items():
             trait[name, index] = value
@@ -273,7 +277,6 @@ def _weights(row: BattleMap, options: Options, data: Profile) -> npt.NDArray[np.
         field.HEAL_COST: data.heal_cost,
         field.HEAL_START: data.heal_start,
         field.HEAL_SCAN: data.heal_scan,
-        field.WIDEST: 2 * max(group.unit.separation for group in row.allies + row.enemies),
     }
     for name, value in entries.items():
         weight[name] = value

@@ -157,7 +157,7 @@ def play(team: Side, opponents: Side | None, actions: Integers, opposing: Intege
         if notes:
             forget(integer)
         decide(real, integer, world, battles.body)
-        move(real, integer, world, battles.body, battles.near, battles.order, seed, loop)
+        move(real, integer, world, battles.body, battles.near, battles.order[b], seed, loop)
         fight(real, integer, world, seed, loop)
         settle(real, integer, world, battles.body, loop)
         if number[TRACED] == 1:

@@ -108,7 +108,8 @@ HEALER = 24
 ENERGY_MAX = 25
 BLAST_ON_DEATH = 26
 ENERGY_SCALE = 27  # what the state divides the energy by, 0: the state shows the cooldown instead
-NUM_TRAITS = 28
+ELBOW_ROOM = 28  # distance from which nobody of its layer touches it
+NUM_TRAITS = 29
 
 # Deliveries.
 INSTANT = 0
@@ -182,9 +183,8 @@ ENERGY_REGENERATION = 18
 HEAL_RATE = 19  # health a loop
 HEAL_COST = 20  # energy for a point of health
 HEAL_START = 21  # energy needed to begin
-WIDEST = 23  # twice the largest radius for collisions
 HEAL_SCAN = 22  # edge-to-edge distance within which a computer healer looks for the hurt
-NUM_WEIGHTS = 24
+NUM_WEIGHTS = 23
 
 # Codes of `cell` uint8 [32, 32], indexed [x, y].
 CLIFF = 0

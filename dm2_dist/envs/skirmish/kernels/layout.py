@@ -56,7 +56,7 @@ class Battles(NamedTuple):
         score: float64 [B] reward of the last step before it is rounded.
         body: float64 [P, U] scratch: where the living are.
         near: int64 [U] scratch: who is close to one of them.
-        order: int64 [U] scratch: the units, sorted by x as far as that is kept up.
+        order: int64 [B, U] the units, sorted by x as far as that is kept up.
         trace: float32 [B, L, T, U] the loops of the last step; [B, 0, T, U] if nobody looks.
     """
 

@@ -20,6 +20,7 @@ from dm2_dist.envs.skirmish.kernels.field import (
     ANCHORED,
     BODY_X,
     BODY_Y,
+    ELBOW_ROOM,
     GOAL_X,
     GOAL_Y,
     GROUND_LAYER,
@@ -36,7 +37,6 @@ from dm2_dist.envs.skirmish.kernels.field import (
     SIDE,
     SPEED,
     STRAIGHT,
-    WIDEST,
     X,
     Y,
 )
@@ -168,19 +168,19 @@ def separate(
 ) -> None:
     """Push overlapping units apart, and note whether there was anything to push.
 
-    Units are looked at from west to east, or from east to west, each with those less than the
-    widest body further on.
+    Units are looked at from west to east, or from east to west, each with those who are
+    near enough on this axis to touch it.
     """
     integer[OVERLAP, 0] = 0
     sort_west_to_east(body, order)
     across = body[BODY_X]
-    widest = world.weight[WIDEST]
     last = order.size - 1
     for first in range(order.size):
         i = order[last - first if westward else first]
+        reach = world.trait[ELBOW_ROOM, i]
         for second in range(first + 1, order.size):
             j = order[last - second if westward else second]
-            if abs(across[j] - across[i]) >= widest:
+            if abs(across[j] - across[i]) >= reach:
                 break
             push(real, integer, world, body, min(i, j), max(i, j))
 
