@@ -166,5 +166,5 @@ def test_living_units_hardly_overlap(
         gap = np.hypot(x[:, :, None] - x[:, None, :], y[:, :, None] - y[:, None, :])
         alive = batch.unit_health > 0
         pairs = alive[:, :, None] & alive[:, None, :] & ~np.eye(17, dtype=bool)
-        assert gap[pairs].min() > 0.75 * 0.6
+        assert gap[pairs].min() > 0.75 * 0.5
         assert (gap[pairs] > 0.75 * 0.95).mean() > 0.9

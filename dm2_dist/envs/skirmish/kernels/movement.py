@@ -43,6 +43,9 @@ from dm2_dist.envs.skirmish.kernels.field import (
 from dm2_dist.envs.skirmish.kernels.footing import shift, slide, step_out
 from dm2_dist.envs.skirmish.kernels.layout import Integers, Reals, World
 
+SOFTNESS = 0.9
+"""Part of the squared sum of two radii below which units are pushed apart: bodies give a little."""
+
 
 @inner
 def next_corner(real: Reals, world: World, i: int) -> int:
@@ -94,7 +97,7 @@ def walk(
     dy *= scale
     x = body[BODY_X, i] + dx
     y = body[BODY_Y, i] + dy
-    if count_touched(world, body, BODY_X, i, x, y, 1.0) > 0:
+    if count_touched(world, body, BODY_X, i, x, y, TOUCH) > 0:
         integer[OVERLAP, 0] = 1
         lay_solids(integer, world, body, loop)
         side = 0.0
@@ -129,13 +132,16 @@ def share_of_push(integer: Integers, trait: Reals, i: int, j: int) -> float:
 
 @inner
 def push(real: Reals, integer: Integers, world: World, body: Reals, i: int, j: int) -> None:
-    """Push two units apart if they overlap; one that stands and fights stays, the other yields."""
+    """Push two units apart if they overlap; one that stands and fights stays, the other yields.
+
+    Overlaps of less than a twentieth are left alone: crowds would never come to rest.
+    """
     trait = world.trait
     dx = body[BODY_X, j] - body[BODY_X, i]
     dy = body[BODY_Y, j] - body[BODY_Y, i]
     gap = dx * dx + dy * dy
     radii = trait[SEPARATION, i] + trait[SEPARATION, j]
-    if gap >= radii * radii:
+    if gap >= radii * radii * SOFTNESS:
         return
     integer[OVERLAP, 0] = 1
     distance = math.sqrt(gap)
