@@ -45,14 +45,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What one kind of play achieves in the real game.
+    """What one kind of play achieves in the real game, as nearly as the simulator gets.
+
+    The game's heuristic never wins corridor and 27m_vs_30m; their bounds allow for what is missed
+    (docs/simulator.md).
 
     Attributes:
         map_name: name of the map.
         play: how the team plays.
         quantity: which figure of an `Outcome` is meant.
-        low: least value that agrees with the game.
-        high: greatest value that agrees with the game.
+        low: least value that is accepted.
+        high: greatest value that is accepted.
     """
 
     map_name: str

@@ -118,12 +118,6 @@ class BattleMap:
             return math.copysign(1.0, ahead_x), 0.0
         return 0.0, math.copysign(1.0, ahead_y)
 
-    @property
-    def max_reward(self) -> float:
-        """Unscaled reward of a flawless battle: enemy health and shields, kills, win."""
-        pool = sum(group.count * (group.unit.health + group.unit.shield) for group in self.enemies)
-        return 200.0 + 10.0 * self.num_enemies + pool
-
     def with_profile(self, profile: Profile) -> BattleMap:
         """Return the same battle fought with the units of another set of game data."""
 

@@ -13,6 +13,7 @@ from dm2_dist.envs.interface import BattleBatch, EnvironmentSpec
 from dm2_dist.envs.skirmish import MAPS, SkirmishBatch, UnknownMapError, battle_map, feature
 from dm2_dist.envs.skirmish.document import ScenarioError
 from dm2_dist.envs.skirmish.feature import FeatureFlags
+from dm2_dist.envs.skirmish.options import RewardFlags
 
 SCENARIOS = Path(__file__).resolve().parents[3] / "examples" / "scenarios"
 
@@ -53,7 +54,11 @@ def test_sizes_are_those_of_smac(row: tuple[str, *tuple[int, ...]]) -> None:
     last = feature.sizes(this, FeatureFlags(obs_last_action=True, state_last_action=False))
     ground = feature.sizes(this, FeatureFlags(obs_pathing_grid=True, obs_terrain_height=True))
     assert (this.num_agents, this.num_enemies, this.episode_limit) == (agents, enemies, limit)
-    assert (this.num_type_bits, this.num_actions, this.max_reward) == (bits, actions, reward)
+    assert (this.num_type_bits, this.num_actions, RewardFlags().max_reward(this)) == (
+        bits,
+        actions,
+        reward,
+    )
     assert (plain.observation, plain.state) == (obs, state)
     assert (last.observation, last.state) == (obs_last, state_bare)
     assert ground.observation == obs + 17

@@ -11,7 +11,7 @@ from dm2_dist.envs.skirmish import MAPS, SkirmishBatch, feature, profile
 from dm2_dist.envs.skirmish.feature import FeatureFlags
 from dm2_dist.envs.skirmish.heuristic import ClosestTarget
 from dm2_dist.envs.skirmish.lineup import roster
-from dm2_dist.envs.skirmish.options import Options
+from dm2_dist.envs.skirmish.options import Options, RewardFlags
 from dm2_dist.envs.skirmish.profile import LIBERTY, LOTV, SMACLITE, Profile
 
 PROFILES = (LIBERTY, LOTV, SMACLITE)
@@ -127,7 +127,7 @@ def test_map_with_a_profile_has_its_units_and_the_same_sizes(name: str, data: Pr
     assert all(unit is data.units[unit.name] for unit in row.enemy_types)
     assert feature.sizes(row, FeatureFlags()) == feature.sizes(MAPS[name], FeatureFlags())
     health = sum(group.count * (group.unit.health + group.unit.shield) for group in row.enemies)
-    assert row.max_reward == 200 + 10 * row.num_enemies + health
+    assert RewardFlags().max_reward(row) == 200 + 10 * row.num_enemies + health
     assert row.with_profile(LIBERTY) == MAPS[name]
 
 

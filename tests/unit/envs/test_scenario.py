@@ -21,6 +21,7 @@ from dm2_dist.envs.skirmish import MAPS, SkirmishBatch, SkirmishEnv, battle_map,
 from dm2_dist.envs.skirmish.battle_map import BattleMap
 from dm2_dist.envs.skirmish.feature import FeatureFlags
 from dm2_dist.envs.skirmish.lineup import roster
+from dm2_dist.envs.skirmish.options import RewardFlags
 from dm2_dist.envs.skirmish.profile import LIBERTY
 from dm2_dist.envs.skirmish.scenario import ScenarioError
 
@@ -83,7 +84,7 @@ def assert_consistent(row: BattleMap) -> None:
     assert set(row.enemy_types) == (set(enemies) if bits else set())
     assert len(row.enemy_types) == len(set(row.enemy_types)) <= bits
     pool = sum(unit.health + unit.shield for unit in enemies)
-    assert row.max_reward == 200 + 10 * len(enemies) + pool
+    assert RewardFlags().max_reward(row) == 200 + 10 * len(enemies) + pool
     assert 1 <= row.episode_limit
     places = [place for _, place in roster(row)]
     assert len(places) == len(allies) + len(enemies)

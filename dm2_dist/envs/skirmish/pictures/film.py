@@ -6,6 +6,7 @@ GIFs need Pillow (the extra `pictures`), MP4s also the encoder of imageio-ffmpeg
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import subprocess
@@ -162,11 +163,10 @@ def _write_mp4(frames: Iterator[npt.NDArray[np.uint8]], path: Path, rate: float)
             [*command, str(path)], stdin=subprocess.PIPE, stderr=complaints, bufsize=0
         ) as encoder:
             assert encoder.stdin is not None
-            try:
+            # An encoder that gives up closes the pipe; why, it says on the other one.
+            with contextlib.suppress(BrokenPipeError):
                 for frame in itertools.chain([first], frames):
                     encoder.stdin.write(frame.tobytes())
-            except BrokenPipeError:
-                pass  # the encoder has given up, and says why
         if encoder.returncode != 0:
             complaints.seek(0)
             told = complaints.read().decode(errors="replace").strip().splitlines()
