@@ -118,7 +118,7 @@ class SkirmishBatch:
             last_action=np.full((b, k), -1, np.int64),
             score=np.zeros(b),
             body=np.zeros((field.NUM_BODIES, units)),
-            near=np.zeros(units, np.int64),
+            near=np.zeros(units + 1, np.int64),
             order=np.tile(np.arange(units), (b, 1)),
             trace=self.trace,
         )

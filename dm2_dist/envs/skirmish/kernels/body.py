@@ -8,7 +8,7 @@ its own. Fed by `engine` and `movement`.
 
 from __future__ import annotations
 
-from dm2_dist.envs.skirmish.kernels.compiled import apart, inner
+from dm2_dist.envs.skirmish.kernels.compiled import inner
 from dm2_dist.envs.skirmish.kernels.field import (
     ALIVE,
     ANCHORED,
@@ -19,8 +19,7 @@ from dm2_dist.envs.skirmish.kernels.field import (
     NUM_AGENTS,
     NUM_UNITS,
     SEPARATION,
-    SOLID_LOOP,
-    SOLID_X,
+    SOLID,
     X,
     Y,
 )
@@ -43,7 +42,6 @@ def lay_out(real: Reals, integer: Integers, world: World, body: Reals) -> None:
         world: the map.
         body: float64 [P, U], written.
     """
-    body[SOLID_LOOP, 0] = -1.0
     for i in range(world.number[NUM_UNITS]):
         body[HERE_X, i] = real[X, i]
         body[BODY_X, i] = real[X, i] + _LAYER_SHIFT * world.trait[LAYER, i]
@@ -59,65 +57,70 @@ def take_out(body: Reals, i: int) -> None:
     body[BODY_X, i] = body[HERE_X, i]
 
 
-@apart
-def lay_solids(integer: Integers, world: World, body: Reals, loop: int) -> None:
-    """Write, for each side, the x of those who do not yield to it, if that is not done yet.
+@inner
+def solid_row(world: World, i: int) -> int:
+    """Give the row of those who do not yield to unit `i`."""
+    return SOLID if i < world.number[NUM_AGENTS] else SOLID + 1
 
-    Enemies do not, and friends that stand and fight.
+
+@inner
+def note_solids(integer: Integers, world: World) -> None:
+    """Write who yields to nobody of a side: its opponents, and friends that stand and fight.
+
+    Args:
+        integer: int64 [I, U].
+        world: the map.
     """
-    if body[SOLID_LOOP, 0] == loop:
-        return
-    body[SOLID_LOOP, 0] = loop
     agents = world.number[NUM_AGENTS]
     for i in range(world.number[NUM_UNITS]):
-        away = _AWAY + _LAYER_SHIFT * i
-        stands = integer[ANCHORED, i] == 1
-        body[SOLID_X, i] = body[BODY_X, i] if stands or i >= agents else away
-        body[SOLID_X + 1, i] = body[BODY_X, i] if stands or i < agents else away
+        anchored = integer[ANCHORED, i]
+        integer[SOLID, i] = anchored if i < agents else 1
+        integer[SOLID + 1, i] = 1 if i < agents else anchored
 
 
 @inner
 def follow(real: Reals, world: World, body: Reals, i: int) -> None:
     """Bring the rows up to date after unit `i` has moved."""
-    x = real[X, i] + _LAYER_SHIFT * world.trait[LAYER, i]
     body[HERE_X, i] = real[X, i]
-    body[BODY_X, i] = x
+    body[BODY_X, i] = real[X, i] + _LAYER_SHIFT * world.trait[LAYER, i]
     body[BODY_Y, i] = real[Y, i]
-    if body[SOLID_X, i] < _AWAY:
-        body[SOLID_X, i] = x
-    if body[SOLID_X + 1, i] < _AWAY:
-        body[SOLID_X + 1, i] = x
 
 
 @inner
 def count_touched(
-    world: World, body: Reals, row: int, i: int, x: float, y: float, share: float
-) -> int:
+    integer: Integers, world: World, body: Reals, i: int, x: float, y: float, share: float
+) -> tuple[int, int]:
     """Count the units that unit `i` would touch at (x, y).
 
     Args:
+        integer: int64 [I, U].
         world: the map.
         body: float64 [P, U].
-        row: whom to look at: `BODY_X` for everyone, else `SOLID_X` and the number of its side.
-        i: the unit; it does not touch itself.
+        i: the unit, which walks: it neither touches itself nor stands in its own way.
         x: where it would be, in its layer.
         y: where it would be.
         share: part of the squared sum of the radii that counts as touching.
+
+    Returns:
+        How many it would touch, and how many of them do not yield to it.
     """
-    across = body[row]
+    across = body[BODY_X]
     upright = body[BODY_Y]
     radii = world.trait[SEPARATION]
+    solid = integer[solid_row(world, i)]
     radius = radii[i]
     count = 0
+    hard = 0
     for j in range(across.size):
         dx = across[j] - x
         dy = upright[j] - y
         reach = radii[j] + radius
         count += 1 if dx * dx + dy * dy < reach * reach * share else 0
+        hard += solid[j] if dx * dx + dy * dy < reach * reach * share else 0
     dx = across[i] - x
     dy = upright[i] - y
     own = 1 if dx * dx + dy * dy < 4.0 * radius * radius * share else 0
-    return count - own
+    return count - own, hard
 
 
 @inner

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from dm2_dist.envs.skirmish.kernels.body import count_touched
+from dm2_dist.envs.skirmish.kernels.body import count_touched, solid_row
 from dm2_dist.envs.skirmish.kernels.compiled import apart, inner
 from dm2_dist.envs.skirmish.kernels.field import (
-    ANCHORED,
     BODY,
     BODY_X,
     BODY_Y,
@@ -19,7 +18,6 @@ from dm2_dist.envs.skirmish.kernels.field import (
     REACH,
     SEPARATION,
     SIDE,
-    SOLID_X,
     TARGET,
     X,
     Y,
@@ -55,12 +53,6 @@ _ACROSS = (math.sqrt(0.5), 1.0, math.sqrt(0.5))
 
 
 @inner
-def solid_row(world: World, i: int) -> int:
-    """Give the row of those who do not yield to unit `i`."""
-    return SOLID_X if i < world.number[NUM_AGENTS] else SOLID_X + 1
-
-
-@inner
 def hand(world: World, i: int) -> float:
     """Say which side a unit tries first where both are alike: mirror images mirror each other."""
     return 1.0 if i < world.number[NUM_AGENTS] else -1.0
@@ -78,24 +70,22 @@ def find_solids(
         integer: int64 [I, U].
         world: the map.
         body: float64 [P, U].
-        near: int64 [U], written: entry 0 counts, the entries after it are unit numbers, rising.
+        near: int64 [U + 1], written: entry 0 counts, the entries after it are unit numbers, rising.
         i: the walker.
         length: of its step.
     """
     across = body[BODY_X]
     upright = body[BODY_Y]
     radii = world.trait[SEPARATION]
-    agents = world.number[NUM_AGENTS]
+    solid = integer[solid_row(world, i)]
     count = 0
     for j in range(across.size):
         dx = across[j] - across[i]
         dy = upright[j] - upright[i]
         reach = radii[i] + radii[j] + length
-        if dx * dx + dy * dy >= reach * reach or j == i:
-            continue
-        if integer[ANCHORED, j] == 1 or (i < agents) != (j < agents):
-            count += 1
-            near[count] = j
+        # Written in any case and counted where it holds: a branch would be guessed wrong too often.
+        near[count + 1] = j
+        count += solid[j] if dx * dx + dy * dy < reach * reach else 0
     near[0] = count
 
 
@@ -106,7 +96,7 @@ def obstacle(world: World, body: Reals, near: Integers, i: int, dx: float, dy: f
     Args:
         world: the map.
         body: float64 [P, U].
-        near: int64 [U] from `find_solids`.
+        near: int64 [U + 1] from `find_solids`.
         i: the walker.
         dx: step.
         dy: step.
@@ -154,7 +144,7 @@ def sidestep(
 
 
 @apart
-def surround(real: Reals, world: World, body: Reals, i: int, j: int) -> float:
+def surround(real: Reals, integer: Integers, world: World, body: Reals, i: int, j: int) -> float:
     """Look for room around unit `j` from which melee unit `i` can hit it.
 
     Unit `i` is blocked; the goal of its walk becomes the nearest free place, if there is one.
@@ -169,7 +159,6 @@ def surround(real: Reals, world: World, body: Reals, i: int, j: int) -> float:
     from_y = real[Y, i] - real[Y, j]
     scale = contact / max(math.sqrt(from_x * from_x + from_y * from_y), 1e-6)
     layer = body[BODY_X, i] - real[X, i]
-    row = solid_row(world, i)
     first = hand(world, i)
     for place in range(_PLACES):
         sine = first * _SINE[place]
@@ -177,7 +166,8 @@ def surround(real: Reals, world: World, body: Reals, i: int, j: int) -> float:
         y = real[Y, j] + scale * (sine * from_x + _COSINE[place] * from_y)
         if not standable(world, x, y, trait[SEPARATION, i]):
             continue
-        if count_touched(world, body, row, i, x + layer, y, TOUCH) == 0:
+        _, blocked = count_touched(integer, world, body, i, x + layer, y, TOUCH)
+        if blocked == 0:
             real[GOAL_X, i] = x
             real[GOAL_Y, i] = y
             return first if place % 2 == 0 else -first
@@ -203,7 +193,7 @@ def seek_room(
     reach = SURROUND + real[REACH, i]
     if dx * dx + dy * dy >= reach * reach:
         return False
-    turn = surround(real, world, body, i, j)
+    turn = surround(real, integer, world, body, i, j)
     if turn == 0.0:
         return False
     integer[SIDE, i] = -1 if turn > 0.0 else 1

@@ -1,7 +1,6 @@
 """The compiled entry point: starts all battles, or plays one environment step in all of them.
 
-One loop of a battle is: decide, move, fight, settle. One environment step is eight loops, then the
-verdict, the reward and the features. Fed by `batch`.
+One environment step is eight loops, then the verdict, the reward and the features. Fed by `batch`.
 """
 
 from __future__ import annotations
@@ -9,24 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dm2_dist.envs.skirmish.kernels.body import lay_out
-from dm2_dist.envs.skirmish.kernels.combat import fight, settle
-from dm2_dist.envs.skirmish.kernels.compiled import apart, entry, first_call, inner, source_digest
+from dm2_dist.envs.skirmish.kernels.compiled import entry, first_call, inner, source_digest
 from dm2_dist.envs.skirmish.kernels.field import (
     ALIVE,
     ANY_DISTANCE,
-    BLASTS,
-    BURST,
     COMPUTE_STATE,
     DYING,
     EPISODE_LIMIT,
-    HEALING,
     NUM_ACTIONS,
     NUM_AGENTS,
     NUM_BASIC_ACTIONS,
     NUM_UNITS,
     OBS_INSTEAD_OF_STATE,
     STEP_LOOPS,
-    STRIKE,
     TRACED,
     ZERO_SUM,
 )
@@ -39,13 +33,12 @@ from dm2_dist.envs.skirmish.kernels.layout import (
     Side,
     World,
 )
+from dm2_dist.envs.skirmish.kernels.loop import play_loop
 from dm2_dist.envs.skirmish.kernels.mirror import mirror
-from dm2_dist.envs.skirmish.kernels.movement import move
 from dm2_dist.envs.skirmish.kernels.observation import first_target, list_actions, observe
 from dm2_dist.envs.skirmish.kernels.order import give_orders
 from dm2_dist.envs.skirmish.kernels.score import LOSS, UNDECIDED, WIN, points, verdict
 from dm2_dist.envs.skirmish.kernels.start import begin, round_units
-from dm2_dist.envs.skirmish.kernels.target import decide
 from dm2_dist.envs.skirmish.kernels.trace import write_trace
 
 ALL_LEGAL = -1
@@ -117,15 +110,6 @@ def find_illegal(
     return ALL_LEGAL
 
 
-@apart
-def forget(integer: Integers) -> None:
-    """Wipe out what is written down of one loop."""
-    for i in range(integer.shape[1]):
-        integer[STRIKE, i] = -1
-        integer[HEALING, i] = -1
-        integer[BURST, i] = 0
-
-
 @inner
 def remember(last_action: Integers, actions: Integers, b: int) -> None:
     """Keep the actions of battle `b` for the features."""
@@ -149,17 +133,11 @@ def play(team: Side, opponents: Side | None, actions: Integers, opposing: Intege
         remember(opponents.battles.last_action, opposing, b)
         give_orders(real, integer, world, opposing[b], opponents.world.slot, True)
     loops = number[STEP_LOOPS]
-    notes = number[TRACED] == 1 or number[BLASTS] == 1
     first = report.episode_steps[b] * loops
     lay_out(real, integer, world, battles.body)
     integer[DYING, 0] = 1  # whoever was left without health from outside is buried too
     for loop in range(first, first + loops):
-        if notes:
-            forget(integer)
-        decide(real, integer, world, battles.body)
-        move(real, integer, world, battles.body, battles.near, battles.order[b], seed, loop)
-        fight(real, integer, world, seed, loop)
-        settle(real, integer, world, battles.body, loop)
+        play_loop(real, integer, world, battles, battles.order[b], seed, loop)
         if number[TRACED] == 1:
             write_trace(real, integer, world, battles.trace[b, loop - first])
     round_units(real)

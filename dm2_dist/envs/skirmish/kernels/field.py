@@ -58,15 +58,17 @@ BURST = 13  # 1 if it exploded in this loop
 # Two notes on the battle as a whole, in the column of the first unit.
 OVERLAP = 14  # 1 if units may overlap
 DYING = 15  # 1 if anybody has no health left
-NUM_INTEGERS = 16
+SOLID = 16  # 1 if it does not yield to the team; the next row: to the enemies
+NUM_INTEGERS = 18
 
 # Rows of `body` float64 [P, U], scratch: where the living are.
 HERE_X = 0
 BODY_X = 1  # the same, with every layer on a map of its own
 BODY_Y = 2
-SOLID_X = 3  # of those who do not yield to the team; the next row: to the enemies
-SOLID_LOOP = 5  # of the first unit: loop for which the solid rows hold
-STRIKERS = 6  # of an agent: how many of the computer's units are in mid-swing at it
+STRIKERS = 3  # of an agent: how many of the computer's units are in mid-swing at it
+LINE_X = 4  # scratch: the same bodies in the order in which they are pushed apart
+LINE_Y = 5
+LINE_RADIUS = 6
 NUM_BODIES = 7
 
 # Orders.

@@ -55,7 +55,7 @@ class Battles(NamedTuple):
         last_action: int64 [B, K], -1 before the first step.
         score: float64 [B] reward of the last step before it is rounded.
         body: float64 [P, U] scratch: where the living are.
-        near: int64 [U] scratch: who is close to one of them.
+        near: int64 [U + 1] scratch: who is close to one of them.
         order: int64 [B, U] the units, sorted by x as far as that is kept up.
         trace: float32 [B, L, T, U] the loops of the last step; [B, 0, T, U] if nobody looks.
     """

@@ -12,9 +12,14 @@ import math
 import numpy as np
 
 from dm2_dist.envs.skirmish.kernels import draw
-from dm2_dist.envs.skirmish.kernels.body import count_touched, follow, lay_solids, sort_west_to_east
+from dm2_dist.envs.skirmish.kernels.body import (
+    count_touched,
+    follow,
+    note_solids,
+    sort_west_to_east,
+)
 from dm2_dist.envs.skirmish.kernels.compiled import apart, inner
-from dm2_dist.envs.skirmish.kernels.detour import TOUCH, find_solids, go_around, obstacle, solid_row
+from dm2_dist.envs.skirmish.kernels.detour import TOUCH, find_solids, go_around, obstacle
 from dm2_dist.envs.skirmish.kernels.field import (
     ACCELERATION,
     ANCHORED,
@@ -25,6 +30,9 @@ from dm2_dist.envs.skirmish.kernels.field import (
     GOAL_Y,
     GROUND_LAYER,
     LAYER,
+    LINE_RADIUS,
+    LINE_X,
+    LINE_Y,
     MAP_SIZE,
     MOVING,
     NUM_AGENTS,
@@ -73,7 +81,6 @@ def walk(
     world: World,
     body: Reals,
     near: Integers,
-    loop: int,
     i: int,
 ) -> None:
     """Take one step towards the goal: straight, else around what is in the way."""
@@ -97,11 +104,11 @@ def walk(
     dy *= scale
     x = body[BODY_X, i] + dx
     y = body[BODY_Y, i] + dy
-    if count_touched(world, body, BODY_X, i, x, y, TOUCH) > 0:
+    touched, blocked = count_touched(integer, world, body, i, x, y, TOUCH)
+    if touched > 0:
         integer[OVERLAP, 0] = 1
-        lay_solids(integer, world, body, loop)
         side = 0.0
-        if count_touched(world, body, solid_row(world, i), i, x, y, TOUCH) > 0:
+        if blocked > 0:
             find_solids(integer, world, body, near, i, length)
             side = obstacle(world, body, near, i, dx, dy)
         if side != 0.0:
@@ -130,29 +137,22 @@ def share_of_push(integer: Integers, trait: Reals, i: int, j: int) -> float:
     return 0.0 if integer[ANCHORED, i] == 1 else 1.0
 
 
-@inner
+@apart
 def push(real: Reals, integer: Integers, world: World, body: Reals, i: int, j: int) -> None:
-    """Push two units apart if they overlap; one that stands and fights stays, the other yields.
-
-    Overlaps of less than a twentieth are left alone: crowds would never come to rest.
-    """
-    trait = world.trait
+    """Push two units that overlap apart; one that stands and fights stays, the other yields."""
+    integer[OVERLAP, 0] = 1
     dx = body[BODY_X, j] - body[BODY_X, i]
     dy = body[BODY_Y, j] - body[BODY_Y, i]
-    gap = dx * dx + dy * dy
-    radii = trait[SEPARATION, i] + trait[SEPARATION, j]
-    if gap >= radii * radii * SOFTNESS:
-        return
-    integer[OVERLAP, 0] = 1
-    distance = math.sqrt(gap)
-    if distance < 1e-6:
+    gap = math.sqrt(dx * dx + dy * dy)
+    distance = gap
+    if gap < 1e-6:
         # Two centres on one spot have no direction of their own.
         dx = 0.0
         dy = 1.0
         distance = 1.0
         gap = 0.0
-    share = share_of_push(integer, trait, i, j)
-    scale = (radii - math.sqrt(gap)) / distance
+    share = share_of_push(integer, world.trait, i, j)
+    scale = (world.trait[SEPARATION, i] + world.trait[SEPARATION, j] - gap) / distance
     dx *= scale
     dy *= scale
     if share > 0.0:
@@ -161,6 +161,14 @@ def push(real: Reals, integer: Integers, world: World, body: Reals, i: int, j: i
     if share < 1.0:
         shift(real, world, j, (1.0 - share) * dx, (1.0 - share) * dy)
         follow(real, world, body, j)
+
+
+@inner
+def line_up(world: World, body: Reals, place: int, i: int) -> None:
+    """Copy the body of unit `i` to its place in the line."""
+    body[LINE_X, place] = body[BODY_X, i]
+    body[LINE_Y, place] = body[BODY_Y, i]
+    body[LINE_RADIUS, place] = world.trait[SEPARATION, i]
 
 
 @apart
@@ -175,20 +183,32 @@ def separate(
     """Push overlapping units apart, and note whether there was anything to push.
 
     Units are looked at from west to east, or from east to west, each with those who are
-    near enough on this axis to touch it.
+    near enough on this axis to touch it. Small overlaps are left alone: crowds would never come to
+    rest.
     """
     integer[OVERLAP, 0] = 0
     sort_west_to_east(body, order)
-    across = body[BODY_X]
-    last = order.size - 1
-    for first in range(order.size):
+    across = body[LINE_X]
+    upright = body[LINE_Y]
+    radius = body[LINE_RADIUS]
+    units = order.size
+    last = units - 1
+    for place in range(units):
+        line_up(world, body, place, order[last - place if westward else place])
+    for first in range(last):
         i = order[last - first if westward else first]
-        reach = world.trait[ELBOW_ROOM, i]
-        for second in range(first + 1, order.size):
-            j = order[last - second if westward else second]
-            if abs(across[j] - across[i]) >= reach:
+        elbow_room = world.trait[ELBOW_ROOM, i]
+        for second in range(first + 1, units):
+            dx = across[second] - across[first]
+            if abs(dx) >= elbow_room:
                 break
-            push(real, integer, world, body, min(i, j), max(i, j))
+            dy = upright[second] - upright[first]
+            radii = radius[first] + radius[second]
+            if dx * dx + dy * dy < radii * radii * SOFTNESS:
+                j = order[last - second if westward else second]
+                push(real, integer, world, body, min(i, j), max(i, j))
+                line_up(world, body, first, i)
+                line_up(world, body, second, j)
 
 
 @inner
@@ -224,18 +244,19 @@ def move(
         integer: int64 [I, U].
         world: the map.
         body: float64 [P, U].
-        near: int64 [U] scratch.
+        near: int64 [U + 1] scratch.
         order: int64 [U] the units in any order, sorted here.
         seed: seed of the battle.
         loop: loops since the start of the battle.
     """
     units = world.number[NUM_UNITS]
     agents = world.number[NUM_AGENTS]
+    note_solids(integer, world)
     coins = int(8.0 * draw.uniform(seed, draw.TURN_ORDER, loop, 0))
     for turn in range(units):
         i = whose_turn(turn, agents, units, coins)
         if integer[MOVING, i] == 1:
-            walk(real, integer, world, body, near, loop, i)
+            walk(real, integer, world, body, near, i)
         else:
             real[PACE, i] = 0.0
     if integer[OVERLAP, 0] == 1:
