@@ -130,25 +130,28 @@ def _make(command: ReplayCommand, course: Course, output: Path) -> str:
 def _list(folder: Path) -> int:
     """Print a table of the replays in a folder."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     paths = sorted(folder.rglob(f"*{SUFFIX}"))
     if not paths:
         return _fail(f"{folder} holds no replays; their names end in {SUFFIX}", 1)
-    table = Table("replay", "map", title=str(folder))
+    table = Table("replay", "map", title=escape(str(folder)))
     for column in ("steps", "return"):
         table.add_column(column, justify="right")
     table.add_column("outcome")
     for path in paths:
-        name = str(path.relative_to(folder))
+        name = escape(str(path.relative_to(folder)))
         try:
             document = _load(path).document
         except ReplayError as error:
-            table.add_row(name, "", "", "", str(error).removeprefix(f"{path}: "))
+            reason = str(error).removeprefix(f"{path}: ")
+            table.add_row(name, "", "", "", escape(reason))
             continue
         outcome = document.outcome
         score = f"{outcome.episode_return:.2f}"
-        table.add_row(name, document.map, str(outcome.steps), score, outcome.ended or "unfinished")
+        ended = outcome.ended or "unfinished"
+        table.add_row(name, escape(document.map), str(outcome.steps), score, ended)
     Console().print(table)
     return 0
 

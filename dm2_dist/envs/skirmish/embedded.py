@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dm2_dist.envs.skirmish.document import ScenarioError
 from dm2_dist.envs.skirmish.kernels.field import MAP_SIZE
 from dm2_dist.envs.skirmish.matchup import BattleMap, Group
 
@@ -44,8 +45,19 @@ def _group(group: Group) -> Table:
 
 @contextmanager
 def as_file(content: Table) -> Iterator[str]:
-    """Put a scenario into a file for as long as it takes to read it; gives its path."""
+    """Put a scenario into a file for as long as it takes to read it; gives its path.
+
+    Raises:
+        ScenarioError: the scenario is not a battle; the message does not name the file.
+        OSError: there is no room for the file.
+    """
     with tempfile.TemporaryDirectory(prefix="dm2-scenario-") as folder:
         path = Path(folder) / "scenario.json"
-        path.write_text(json.dumps(content))
-        yield str(path)
+        try:
+            path.write_text(json.dumps(content))
+            yield str(path)
+        except RecursionError:
+            raise ScenarioError("the scenario cannot be used: it is nested too deeply") from None
+        except ScenarioError as error:
+            told = str(error).removeprefix(f"{path}: ")
+            raise ScenarioError(f"the scenario cannot be used: {told}") from None

@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 from dm2_dist.envs.skirmish.battle_map import BattleMap
 from dm2_dist.envs.skirmish.feature import FeatureFlags
 
+MAX_STEP_MUL = 10_000
+"""Game loops of the longest environment step: seven minutes of a battle."""
+
+MAX_MOVE_AMOUNT = 1e6
+"""Cells of the longest move order; nobody goes farther than across the map."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardFlags:
@@ -63,10 +69,15 @@ class Options:
     profile: str = "liberty"
 
     def __post_init__(self) -> None:
-        if self.step_mul < 1:
-            raise ValueError(f"step_mul must be at least 1 game loop, not {self.step_mul}")
-        if not self.move_amount > 0:
-            raise ValueError(f"move_amount must be positive, not {self.move_amount}")
+        if not 1 <= self.step_mul <= MAX_STEP_MUL:
+            raise ValueError(
+                f"step_mul must be 1 to {MAX_STEP_MUL:,} game loops, not {self.step_mul}"
+            )
+        if not 0 < self.move_amount <= MAX_MOVE_AMOUNT:
+            raise ValueError(
+                f"move_amount must be positive and at most {MAX_MOVE_AMOUNT:,.0f} cells, "
+                f"not {self.move_amount}"
+            )
         if self.rewards.reward_scale and not self.rewards.reward_scale_rate > 0:
             raise ValueError(
                 f"reward_scale_rate must be positive, not {self.rewards.reward_scale_rate}"

@@ -32,6 +32,9 @@ Policy = Callable[[SkirmishBatch], Integers]
 """Chooses the actions of one side, integer [B, K], from what the batch shows."""
 
 _MOST_SEEDS = 2**64
+_MOST_PLACES = 2**24
+"""Most places of units in all loops of a course: 0.8 GB, and seconds to simulate."""
+
 _SOURCES = f"{compiled.source_digest():014x}"
 
 
@@ -63,13 +66,14 @@ class Replay:
         try:
             replay._check()
         except ValueError as error:
-            raise ReplayError(f"{path}: {error}") from None
+            raise ReplayError(f"{path}: {replay_file.printable(error)}") from None
         return replay
 
     def save(self, path: str | Path) -> Path:
         """Write the replay, whole or not at all; returns where.
 
         Raises:
+            ReplayError: a number in it is not finite, which the format cannot say.
             OSError: it cannot be written there.
         """
         path = Path(path)
@@ -103,7 +107,9 @@ class Replay:
         document = self.document
         batch.reset(np.array([int(document.seed)], np.uint64))
         stage = scene.make_stage(batch.row, batch.options)
-        loops = [scene.loops_of(batch, 0)]
+        first, stride = scene.loops_of(batch, 0), batch.options.step_mul
+        loops = np.empty((1 + stride * len(document.actions), *first.shape[1:]), np.float32)
+        loops[:1] = first
         returns = [0.0]
         opposing = document.opponent_actions
         for step, actions in enumerate(document.actions):
@@ -112,12 +118,12 @@ class Replay:
                 batch.step(np.array([actions], np.int64), theirs)
             except ValueError as error:
                 raise self._diverged(f"step {step + 1} cannot be played: {error}") from None
-            loops.append(scene.loops_of(batch, 0))
+            loops[1 + step * stride :][:stride] = batch.trace[0]
             returns.append(returns[-1] + float(batch.exact_reward[0]))
         played = _outcome(batch, 0, returns[-1])
         if played != document.outcome:
             raise self._diverged(f"it ends {played} instead of {document.outcome}")
-        return Course(stage, np.concatenate(loops), np.array(returns), played.ended)
+        return Course(stage, loops, np.array(returns), played.ended)
 
     def make_batch(self) -> SkirmishBatch:
         """Make a batch of one that plays by this replay's rules, traced.
@@ -152,6 +158,7 @@ class Replay:
             )
         if steps > batch.episode_limit:
             raise ReplayError(f"{steps} steps are more than the limit of {batch.episode_limit}")
+        _check_length(steps, batch)
         _check_actions("actions", document.actions, batch.num_agents, batch.num_actions)
         theirs, side = document.opponent_actions, batch.opponents
         if (theirs is None) != (side is None):
@@ -167,6 +174,15 @@ class Replay:
         return ReplayError(
             f"the replay of {self.document.map} does not play as recorded: {what}; it was recorded "
             f"with simulator {self.document.simulator}, this is {present_simulator()}"
+        )
+
+
+def _check_length(steps: int, batch: SkirmishBatch) -> None:
+    units, loops = batch.unit_x.shape[1], batch.options.step_mul
+    if steps * loops * units > _MOST_PLACES:
+        raise ReplayError(
+            f"{steps} steps of {loops} game loops with {units} units are too much to play again; "
+            f"steps, loops and units must not multiply to more than {_MOST_PLACES}"
         )
 
 

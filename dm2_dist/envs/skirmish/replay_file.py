@@ -1,6 +1,7 @@
 """The file format of replays: JSON with a fixed set of keys, checked when it is read.
 
-Read and written by `replay`.
+A file may come from anybody, so that reading one takes little memory and time whatever it holds,
+and what is wrong is told in one printable line. Read and written by `replay`.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from dm2_dist.envs.skirmish.document import shown
 from dm2_dist.envs.skirmish.options import Options, RewardFlags
 from dm2_dist.envs.skirmish.pictures import scene
 
@@ -22,7 +25,11 @@ FORMAT_VERSION = 1
 SUFFIX = ".replay.json"
 """How names of replay files end."""
 
-_MAX_BYTES = 64 * 2**20
+_MAX_BYTES = 16 * 2**20
+"""A battle of 10,000 steps with 64 units on both sides takes a third of this."""
+
+_MAX_TOLD = 500
+"""Most characters of what a message says about a file."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 Actions = tuple[tuple[Count, ...], ...]
@@ -33,6 +40,18 @@ class ReplayError(ValueError):
     """A file is no replay, or the simulator does not play it as recorded."""
 
 
+class _Head(msgspec.Struct, frozen=True):
+    """What is looked at first in a file; its other keys are skipped.
+
+    Attributes:
+        format: what the file is.
+        format_version: version of its layout.
+    """
+
+    format: str = ""
+    format_version: int = 0
+
+
 class Simulator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which simulator played.
 
@@ -41,7 +60,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         sources: digest of the compiled sources, hexadecimal.
     """
 
-    version: Annotated[str, msgspec.Meta(max_length=64)]
+    version: Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z.+!_-]{1,64}\Z")]
     sources: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{14}\Z")]
 
     def __str__(self) -> str:
@@ -128,44 +147,80 @@ def options_of(document: Document) -> Options:
         raise ReplayError(f"the options cannot be used: {error}") from None
 
 
+def printable(error: Exception) -> str:
+    """Return what an error says as one line of printable characters, cut off where it is long.
+
+    Errors quote files, and a file may hold line feeds, what moves a terminal's cursor, or a word of
+    a million letters.
+    """
+    text = str(error)
+    if len(text) > _MAX_TOLD:
+        text = f"{text[: _MAX_TOLD - 3]}..."
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 def read(path: Path) -> Document:
     """Read a file.
 
     Raises:
         ReplayError: it cannot be read, or is no replay; the message names the file.
     """
+    content = _content(path)
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ReplayError(f"{path} is too large for a replay ({_MAX_BYTES >> 20} MiB at most)")
-        content = json.loads(path.read_bytes())
+        _check_head(path, msgspec.json.decode(content, type=_Head))
+        return msgspec.json.decode(content, type=Document)
     except ReplayError:
         raise
+    except msgspec.ValidationError as error:
+        raise ReplayError(f"{path} is not a valid replay: {printable(error)}") from None
+    except RecursionError:
+        raise ReplayError(f"{path} is not a replay: its values are nested too deeply") from None
+    except ValueError:
+        raise ReplayError(f"{path} is not JSON; a replay ends in {SUFFIX}") from None
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file that is no larger than a replay can be."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ReplayError(f"{path} cannot be read: it is not a file")
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         raise ReplayError(f"{path} does not exist") from None
     except OSError as error:
         raise ReplayError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise ReplayError(f"{path} is not JSON; a replay ends in {SUFFIX}") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if len(content) > _MAX_BYTES:
+        raise ReplayError(f"{path} is too large for a replay ({_MAX_BYTES >> 20} MiB at most)")
+    return content
+
+
+def _check_head(path: Path, head: _Head) -> None:
+    if head.format != FORMAT:
         raise ReplayError(f"{path} is not a replay: its key 'format' is not {FORMAT!r}")
-    if content.get("format_version") != FORMAT_VERSION:
+    if head.format_version != FORMAT_VERSION:
         raise ReplayError(
-            f"{path} has format version {content.get('format_version')!r}; this simulator reads "
+            f"{path} has format version {shown(head.format_version)}; this simulator reads "
             f"version {FORMAT_VERSION}"
         )
-    try:
-        return msgspec.convert(content, Document)
-    except (msgspec.ValidationError, RecursionError) as error:
-        raise ReplayError(f"{path} is not a valid replay: {error}") from None
 
 
 def write(document: Document, path: Path) -> None:
     """Write a file, whole or not at all.
 
     Raises:
+        ReplayError: a number in it is not finite, which JSON cannot say.
         OSError: it cannot be written.
     """
-    body = json.dumps(msgspec.to_builtins(document), separators=(",", ":"), allow_nan=False)
+    try:
+        body = json.dumps(msgspec.to_builtins(document), separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        raise ReplayError(
+            f"{path} cannot be written: an option or the return is not a finite number"
+        ) from None
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -190,6 +190,6 @@ def test_bad_arguments() -> None:
         SkirmishEnv("9m")
     with pytest.raises(TypeError, match="no flag obs_everything; flags: obs_all_health"):
         SkirmishEnv("3m", obs_everything=True)  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match="step_mul must be at least 1"):
+    with pytest.raises(ValueError, match="step_mul must be 1 to 10,000"):
         SkirmishEnv("3m", step_mul=0)
     assert SkirmishEnv("3m", difficulty="7", game_version="4.10", debug=True).n_agents == 3

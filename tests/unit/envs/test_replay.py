@@ -3,6 +3,8 @@
 import copy
 import dataclasses
 import json
+import math
+import os
 from pathlib import Path
 
 import msgspec
@@ -12,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dm2_dist
-from dm2_dist.envs.skirmish import MAPS, SkirmishBatch, embedded, replay, scenario
+from dm2_dist.envs.skirmish import MAPS, SkirmishBatch, embedded, replay, replay_file, scenario
 from dm2_dist.envs.skirmish.kernels import field
 from dm2_dist.envs.skirmish.options import Options, RewardFlags
 from dm2_dist.envs.skirmish.pictures import scene
@@ -56,6 +58,22 @@ def recorded():
     batch = SkirmishBatch("3s_vs_3z", 1, seed=4, trace=True)
     batch.reset()
     return play_and_record(batch, 0, seed=1)[0]
+
+
+@pytest.fixture(scope="module")
+def ambushed(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ambush") / "ambush.toml"
+    path.write_text(SCENARIO)
+    batch = SkirmishBatch(str(path), 1, seed=4, trace=True)
+    batch.reset()
+    return play_and_record(batch, 0, seed=1, steps=12)[0]
+
+
+@pytest.fixture(scope="module")
+def contested():
+    batch = SkirmishBatch("3m", 1, seed=4, opponents="policy", trace=True)
+    batch.reset()
+    return play_and_record(batch, 0, seed=1, steps=12)[0]
 
 
 @given(
@@ -220,7 +238,7 @@ def setting(key, value):
         (setting("surprise", 5), "surprise"),
         (setting("options.fog", True), "the option 'fog' is not known here; play it with the sim"),
         (setting("rewards.bonus", 1), "the option 'bonus' is not known here"),
-        (setting("options.step_mul", 0), "step_mul must be at least 1 game loop, not 0"),
+        (setting("options.step_mul", 0), "step_mul must be 1 to 10,000 game loops, not 0"),
         (setting("options.step_mul", "8"), "options cannot be used: Expected `int`, got `str`"),
         (setting("options.profile", "brood"), "brood"),
         (setting("outcome.steps", 3), "the outcome has 3 steps, the actions"),
@@ -231,15 +249,77 @@ def setting(key, value):
         (lambda content: content["actions"][2].__setitem__(0, -1), r"at `\$.actions\["),
         (setting("opponents", "policy"), "opponent_actions must be given exactly if a policy"),
         (setting("opponent_actions", []), "opponent_actions must be given exactly if a policy"),
-        (setting("scenario", {"name": "x"}), "scenario"),
+        (setting("scenario", {"name": "x"}), "json: the scenario cannot be used: the ground must"),
+        (setting("scenario", {}), "json: the scenario cannot be used: the ground must be given"),
         (lambda content: content.pop("seed"), "missing required field `seed`"),
+        (setting("simulator", {"\n": -664, "": -4726}), r"contains unknown field `\\n`"),
+        (setting("up\x1b[2A", 5), r"contains unknown field `up\\x1b\[2A`"),
+        (setting("x" * 10**6, 5), r"contains unknown field `x{300,}\.\.\."),
+        (setting("options." + "x" * 10**6, 5), r"the option 'x{300,}\.\.\."),
+        (setting("simulator.version", "0.1\n"), r"regex .* at `\$.simulator.version`"),
+        (setting("map", "\ud800"), "is not JSON"),
+        (setting("format_version", "1"), r"Expected `int`, got `str` - at `\$.format_version`"),
+        (setting("format_version", 10**400), "has format version a number of more than twelve"),
+        (setting("options.step_mul", 10_001), "step_mul must be 1 to 10,000 game loops, not 1"),
+        (setting("options.step_mul", 129_461), "step_mul must be 1 to 10,000 game loops"),
+        (setting("options.step_mul", 2**24), "step_mul must be 1 to 10,000 game loops"),
+        (setting("options.step_mul", 1_134_299_795), "step_mul must be 1 to 10,000 game loops"),
+        (setting("options.step_mul", 2**65), "step_mul must be 1 to 10,000 game loops"),
+        (setting("options.step_mul", 10**400), "step_mul must be 1 to 10,000 game loops"),
+        (setting("options.move_amount", 1e7), "move_amount must be positive and at most 1,000,000 cells"),
+        (setting("options.move_amount", 10**400), r"out of range - at `\$.move_amount`"),
+        (setting("options.move_amount", math.inf), "is not JSON"),
+        (setting("rewards.reward_win", math.nan), "is not JSON"),
+        (setting("outcome.episode_return", -math.inf), "is not JSON"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(recorded, tmp_path, change, sentence):
     with pytest.raises(ReplayError, match=sentence) as caught:
         load_text(tmp_path, edited(recorded, change))
     assert str(tmp_path / "battle.replay.json") in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert_clear(str(caught.value))
+
+
+def test_a_number_that_overflows_is_refused(recorded, tmp_path):
+    text = edited(recorded, setting("outcome.episode_return", 0.125)).replace("0.125", "1e999")
+    with pytest.raises(ReplayError, match=r"Number out of range - at `\$.outcome.episode_return`"):
+        load_text(tmp_path, text)
+
+
+def long_battle(steps):
+    """Change a recorded ambush to one of seven units that lasts long."""
+
+    def change(content):
+        content["options"]["step_mul"] = 10_000
+        content["scenario"]["episode_limit"] = 1_000
+        content["actions"] = [[1, 1]] * steps
+        content["outcome"]["steps"] = steps
+
+    return change
+
+
+def test_a_battle_that_would_take_gigabytes_is_refused(ambushed, tmp_path):
+    assert len(load_text(tmp_path, edited(ambushed, long_battle(239))).document.actions) == 239
+    with pytest.raises(ReplayError, match="240 steps of 10000 game loops with 7 units are too mu"):
+        load_text(tmp_path, edited(ambushed, long_battle(240)))
+
+
+def test_the_longest_step_can_be_played(recorded, tmp_path):
+    long = load_text(tmp_path, edited(recorded, setting("options.step_mul", 10_000)))
+    with pytest.raises(ReplayError, match="does not play as recorded"):
+        long.simulate()
+
+
+def test_nesting_is_refused_at_every_depth(recorded, tmp_path):
+    text = edited(recorded, setting("scenario", {"rows": "@"}))
+    told = "too deep"
+    for depth in range(1_000, 0, -1):  # one reader after the other has room for it
+        with pytest.raises(ReplayError, match=r"nested too deeply|needs 32, north row") as caught:
+            load_text(tmp_path, text.replace('"@"', "[" * depth + "]" * depth))
+        told = str(caught.value)
+        if "north row" in told:
+            break
+    assert "north row" in told
 
 
 @pytest.mark.parametrize(
@@ -247,9 +327,17 @@ def test_what_is_wrong_in_a_file_is_named(recorded, tmp_path, change, sentence):
     [
         (b"", "is not JSON"),
         (b"\xff\xfe", "is not JSON"),
-        (b"[" * 100_000, "is not JSON"),
-        (b"[]", "is not a replay"),
-        (b"3", "is not a replay"),
+        (b"\xef\xbb\xbf{}", "is not JSON"),
+        (b"{}{}", "is not JSON"),
+        (b'{"map": "\xff"}', "is not a replay: its key 'format' is not"),
+        (b'{"format": "\xff"}', "is not JSON"),
+        (b'{"x":' * 100_000, "is not a replay: its values are nested too deeply"),
+        (b"[" * 100_000, "is not a valid replay: Expected `object`, got `array`"),
+        (b"[]", "is not a valid replay"),
+        (b"3", "is not a valid replay"),
+        (b"{}", "is not a replay: its key 'format' is not 'dm2-dist replay'"),
+        (b" " * 2**24, "is not JSON"),
+        (b" " * (2**24 + 1), "is too large for a replay \\(16 MiB at most\\)"),
     ],
 )
 def test_what_is_no_replay_is_refused(tmp_path, content, sentence):
@@ -262,8 +350,21 @@ def test_what_is_no_replay_is_refused(tmp_path, content, sentence):
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     with pytest.raises(ReplayError, match="does not exist"):
         Replay.load(tmp_path / "none.replay.json")
-    with pytest.raises(ReplayError, match="cannot be read"):
+    with pytest.raises(ReplayError, match="cannot be read: it is not a file"):
         Replay.load(tmp_path)
+
+
+def test_a_pipe_that_nobody_writes_to_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "battle.replay.json")
+    with pytest.raises(ReplayError, match="cannot be read: it is not a file"):
+        Replay.load(tmp_path / "battle.replay.json")
+
+
+SETTINGS = {
+    "deadline": None,
+    "derandomize": True,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
 
 
 def leaves(content, path=()):
@@ -276,30 +377,151 @@ def leaves(content, path=()):
     yield path
 
 
-@given(st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_spoilt_file_gives_a_clear_error_or_plays(recorded, tmp_path_factory, data):
-    content = msgspec.to_builtins(recorded.document)
-    content = json.loads(json.dumps(content))
-    path = data.draw(st.sampled_from([path for path in leaves(content) if path]))
-    value = data.draw(
-        st.none()
-        | st.booleans()
-        | st.integers(-2, 2**65)
-        | st.floats(allow_nan=False)
-        | st.text()
-        | st.lists(st.integers(), max_size=3)
-        | st.dictionaries(st.text(), st.integers(), max_size=2)
+WORDS = (
+    *(
+        "\n",
+        "\r",
+        "\u2028",
+        "\x1b[31m",
+        "\x00",
+        "\ud800",
+        "[/red]",
+        "é",
+        "x" * 1_000,
+        "9" * 20,
+        "-1",
+    ),
+    *("3m", "corridor", "liberty", "lotv", "smaclite", "won", "time is up", "computer", "policy"),
+    *("medivac", "baneling", "spine_crawler", "hold", "hunt", "attack_segment", "." * 32, "#" * 32),
+)
+NUMBERS = (0, -1, 9_999, 10_000, 10_001, 2**20, 2**31, 2**31 + 1, 2**53, 2**63, 2**64, 10**400)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 70)
+    | st.integers(-2, 2**65)
+    | st.sampled_from(NUMBERS)
+    | st.floats()
+    | st.floats(0, 32)
+    | st.text()
+    | st.sampled_from(WORDS),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text() | st.sampled_from(WORDS), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@given(
+    changes=st.lists(
+        st.tuples(
+            st.floats(0, 1, exclude_max=True), st.sampled_from(["set", "remove", "add"]), VALUES
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    whose=st.integers(0, 2),
+)
+@settings(max_examples=150, **SETTINGS)
+def test_a_spoilt_file_gives_a_clear_error_or_plays(
+    recorded, ambushed, contested, tmp_path_factory, changes, whose
+):
+    made = (recorded, ambushed, contested)[whose]
+    spoilt = json.loads(json.dumps(msgspec.to_builtins(made.document)))
+    for where, action, value in changes:
+        paths = [path for path in leaves(spoilt) if path]
+        if paths:
+            spoil(spoilt, paths[int(where * len(paths))], action, value)
+    assert_clear(refusal_of(tmp_path_factory, json.dumps(spoilt).encode()))
+
+
+def spoil(content, path, action, value):
+    """Set or remove what stands at a path, or add something beside it."""
+    *parents, last = path
+    for key in parents:
+        content = content[key]
+    if action == "set":
+        content[last] = copy.deepcopy(value)
+    elif action == "remove":
+        del content[last]
+    elif isinstance(content, list):
+        content.insert(last, copy.deepcopy(value))
+    else:
+        content[value if isinstance(value, str) else f"{last}_"] = copy.deepcopy(value)
+
+
+@given(
+    whose=st.integers(0, 2),
+    flips=st.lists(
+        st.tuples(
+            st.floats(0, 1, exclude_max=True), st.integers(0, 2), st.binary(min_size=1, max_size=3)
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+@settings(max_examples=200, **SETTINGS)
+def test_spoilt_bytes_give_a_clear_error_or_play(
+    recorded, ambushed, contested, tmp_path_factory, whose, flips
+):
+    content = bytearray(text_of((recorded, ambushed, contested)[whose]))
+    for where, gone, instead in flips:
+        place = int(where * len(content))
+        content[place : place + gone] = instead
+    assert_clear(refusal_of(tmp_path_factory, bytes(content)))
+
+
+@given(
+    whose=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    cut=st.floats(0, 1),
+    go_on=st.floats(0, 1),
+)
+@settings(max_examples=60, **SETTINGS)
+def test_the_halves_of_two_files_give_a_clear_error_or_play(
+    recorded, ambushed, contested, tmp_path_factory, whose, cut, go_on
+):
+    first, second = (text_of((recorded, ambushed, contested)[number]) for number in whose)
+    content = first[: int(cut * len(first))] + second[int(go_on * len(second)) :]
+    assert_clear(refusal_of(tmp_path_factory, content))
+
+
+def test_a_file_that_is_cut_off_anywhere_is_refused(ambushed, tmp_path):
+    content = text_of(ambushed)
+    path = tmp_path / "battle.replay.json"
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        told = refusal(path)
+        assert told is not None, length
+        assert_clear(told)
+
+
+@given(number=st.floats(allow_nan=False, allow_infinity=False))
+@settings(max_examples=200, **SETTINGS)
+def test_every_return_is_read_as_it_was_written(recorded, tmp_path_factory, number):
+    path = tmp_path_factory.mktemp("returns") / "battle.replay.json"
+    made = other_outcome(recorded, episode_return=number)
+    made.save(path)
+    assert math.copysign(1.0, number) == math.copysign(
+        1.0, replay_file.read(path).outcome.episode_return
     )
-    spoilt = copy.deepcopy(content)
-    place = spoilt
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
-    path = tmp_path_factory.mktemp("spoilt") / "battle.replay.json"
-    path.write_text(json.dumps(spoilt))
-    told = refusal(path)
-    assert told is None or (told and "\n" not in told)
+    assert replay_file.read(path) == made.document
+
+
+def text_of(made):
+    return json.dumps(msgspec.to_builtins(made.document)).encode()
+
+
+def refusal_of(factory, content):
+    path = factory.mktemp("spoilt") / "battle.replay.json"
+    path.write_bytes(content)
+    return refusal(path)
+
+
+def assert_clear(told):
+    """What a refusal says is one short line that can be printed, and names no file but its own."""
+    assert told is None or (told and told.isprintable() and len(told) < 1_000), told
+    assert told is None or "dm2-scenario-" not in told
 
 
 def refusal(path):
@@ -343,6 +565,13 @@ def test_a_replay_says_which_simulator_recorded_it(recorded):
 def test_replays_are_small(recorded, tmp_path):
     path = recorded.save(tmp_path / "battle.replay.json")
     assert path.stat().st_size < 1200 + 12 * recorded.document.outcome.steps
+
+
+def test_what_json_cannot_say_is_not_saved(recorded, tmp_path):
+    endless = other_outcome(recorded, episode_return=math.inf)
+    with pytest.raises(ReplayError, match="an option or the return is not a finite number"):
+        endless.save(tmp_path / "battle.replay.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_saved_leaves_nothing_behind(recorded, tmp_path):

@@ -58,10 +58,12 @@ def test_a_folder_is_listed_with_what_is_wrong_in_it(recorded, saved, capsys):
     below.mkdir()
     recorded.save(below / "second.replay.json")
     (below / "third.replay.json").write_text("{}")
+    (below / "[red]fourth.replay.json").write_text("[/bold]")
     (below / "notes.txt").write_text("no replay")
     assert replay.main([str(saved.parent)]) == 0
     told = capsys.readouterr().out
-    for word in ("first.replay.json", "below/second", "below/third", "3m", "lost", "not a replay"):
+    names = ("first.replay.json", "below/second", "below/third", "below/[red]fourth")
+    for word in (*names, "3m", "lost", "not a replay"):
         assert word in told
     assert "notes" not in told
 
