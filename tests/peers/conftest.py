@@ -1,6 +1,6 @@
 """SMAC's own class, played on our simulator.
 
-The class is imported from a checkout of SMAC; the environment variable `DM2_SMAC_CHECKOUT` names
+The class is imported from a checkout of SMAC; the environment variable `SMAC_PATH` names
 the directory that holds its `smac` package. What the class imports to talk to the game (pysc2, the
 protocol's messages, absl) is replaced by stand-ins while the tests run, since no game is started:
 every name is a class that keeps its keyword arguments.
@@ -57,11 +57,11 @@ class StandIn(types.ModuleType):
 @pytest.fixture(scope="session")
 def smac_class() -> Iterator[Any]:
     """The class `StarCraft2Env` of the checkout."""
-    place = os.environ.get("DM2_SMAC_CHECKOUT")
+    place = os.environ.get("SMAC_PATH")
     if not place:
-        pytest.skip("DM2_SMAC_CHECKOUT does not name a checkout of SMAC")
+        pytest.skip("SMAC_PATH does not name a checkout of SMAC")
     if not (Path(place) / "smac" / "env").is_dir():
-        pytest.skip(f"DM2_SMAC_CHECKOUT={place} holds no package smac with SMAC's environments")
+        pytest.skip(f"SMAC_PATH={place} holds no package smac with SMAC's environments")
     before = dict(sys.modules)
     for name in STAND_INS:
         sys.modules[name] = StandIn(name)
