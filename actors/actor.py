@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dm2_dist import seeding
-from dm2_dist.envs.interface import BattleBatch
+from dm2_dist.envs.interface import BattleBatch, GameLost
 from dm2_dist.inference import StackedPolicy, greedy, sample
 from dm2_dist.ticket import Ticket
 from dm2_dist.trajectory import Slice
@@ -94,6 +94,38 @@ def play(
         length[ended] = step
         active = active[battles.finished[active] == 0]
     return _slices(record, length, battles)
+
+
+def play_to_the_end(
+    ticket: Ticket,
+    policy: StackedPolicy,
+    battles: BattleBatch,
+    on_step: Callable[[], None],
+    on_lost: Callable[[GameLost], None],
+) -> list[Slice]:
+    """Play a ticket, from its start again whenever the game went down in the middle.
+
+    What a lost game had shown is thrown away: only battles that ended by the rules leave this
+    function.
+
+    Args:
+        ticket: what to play; E episodes.
+        policy: the K policies of the ticket's versions.
+        battles: E battles of the run's map.
+        on_step: called once per environment step; may raise to abandon the ticket.
+        on_lost: told of every playing that was cut off.
+
+    Returns:
+        [K] what each agent saw, episodes in ticket order.
+
+    Raises:
+        NoGameError: game after game was lost.
+    """
+    while True:
+        try:
+            return play(ticket, policy, battles, on_step)
+        except GameLost as lost:
+            on_lost(lost)
 
 
 def _empty(battles: BattleBatch, num_episodes: int) -> _Recording:

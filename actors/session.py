@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from actors.parameter_cache import ParameterCache, Parameters
+from dm2_dist import ticket as tickets
 from dm2_dist.comms import codec, messages
 from dm2_dist.comms.control import HeadLink
 from dm2_dist.comms.counter_file import CounterFile
@@ -140,6 +141,11 @@ class ActorSession:
         """This ticket cannot be played, or was refused: the head may lease it again."""
         returned = messages.Returned(source=self.source, ticket_id=ticket.ticket_id)
         self._head.send(returned)
+
+    def cut_off(self, ticket: Ticket) -> None:
+        """A lost game cut off a playing of this ticket: K trajectories that will never be sent."""
+        if ticket.kind == tickets.TRAIN:
+            self._counters.add_cut_off(self._num_agents)
 
     def deliver(self, ticket: Ticket, slices: Sequence[Slice]) -> None:
         """Enter a played ticket into the books and send each agent's slice to its learner."""

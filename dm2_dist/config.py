@@ -14,6 +14,7 @@ from typing import Any, Literal
 Algorithm = Literal["ippo", "dm2"]
 Schedule = Literal["sync", "pipelined"]
 Device = Literal["cpu", "cuda"]
+Environment = Literal["skirmish", "smac"]
 
 
 class ConfigError(ValueError):
@@ -106,13 +107,34 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GamesConfig:
+    """How games outside of our processes are kept; read only with env smac."""
+
+    version: str = ""
+    """Game version such as 4.10 or 4.6.2; the newest one that is installed unless given."""
+    answer_seconds: float = 60.0
+    """A game that has not answered for so long is killed and started again."""
+    start_seconds: float = 180.0
+    """Longest start of a game, until its first battle stands."""
+    concurrent_launches: int = 2
+    """Games that may be starting at once, over all actors of the machine."""
+    launches_allowed: int = 6
+    """Launches in a row without one finished episode, after which an actor gives up."""
+    recycle_episodes: int = 1000
+    """Episodes after which a game gives way to a fresh one. 1: each battle has its own game, which
+    is seeded with the episode's seed."""
+    memory_limit_mb: int = 4096
+    """MiB; a game that occupies more gives way to a fresh one after its episode."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything a run depends on."""
 
     preset: str = "default"
     """Name of the preset this configuration started from."""
-    env: str = "skirmish"
-    """Environment backend: the embedded simulator `skirmish`."""
+    env: Environment = "skirmish"
+    """`skirmish`: the embedded simulator. `smac`: StarCraft II, one game for each actor."""
     map: str = "3m"
     """SMAC map name, or path of a scenario (.toml or .json)."""
     scenario_sha256: str = ""
@@ -138,6 +160,7 @@ class RunConfig:
     ppo: PPOConfig = field(default_factory=PPOConfig)
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    games: GamesConfig = field(default_factory=GamesConfig)
 
     def __post_init__(self) -> None:
         """Refuse combinations that cannot work, naming the keys."""
@@ -146,8 +169,7 @@ class RunConfig:
             raise ConfigError(f"algorithm is {self.algorithm!r}; choose ippo or dm2")
         if self.schedule not in typing.get_args(Schedule):
             raise ConfigError(f"schedule is {self.schedule!r}; choose sync or pipelined")
-        if self.env != "skirmish":
-            raise ConfigError(f"env is {self.env!r}; the only backend so far is skirmish")
+        _check_environment(self)
         if self.device not in typing.get_args(Device):
             raise ConfigError(f"device is {self.device!r}; choose cpu or cuda")
         if self.algorithm == "ippo" and self.demonstrations:
@@ -175,6 +197,28 @@ class RunConfig:
     def plays_scenario(self) -> bool:
         """Whether `map` is the path of a scenario, not the name of a map."""
         return self.map.endswith((".toml", ".json"))
+
+
+def _check_environment(config: RunConfig) -> None:
+    """StarCraft II plays SMAC's maps, one battle at a time."""
+    if config.env not in typing.get_args(Environment):
+        raise ConfigError(f"env is {config.env!r}; choose skirmish or smac")
+    if config.env != "smac":
+        return
+    if config.plays_scenario:
+        raise ConfigError(
+            f"map is {config.map!r} and env is smac, but a scenario is played by the embedded "
+            "simulator only; choose env skirmish or a map of SMAC"
+        )
+    if config.collection.episodes_per_ticket != 1:
+        raise ConfigError(
+            f"collection.episodes_per_ticket is {config.collection.episodes_per_ticket} and env is "
+            "smac, but a game plays one battle at a time; leave it out or choose 1"
+        )
+    if not (config.games.answer_seconds >= 1 and config.games.start_seconds >= 1):
+        raise ConfigError(
+            "games.answer_seconds and games.start_seconds must be at least 1 second each"
+        )
 
 
 def _check_positive(config: RunConfig) -> None:

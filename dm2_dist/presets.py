@@ -1,12 +1,15 @@
 """Named configurations. A preset is a function; `by_name` is the one place that lists them."""
 
 import difflib
+import typing
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 from dm2_dist.config import (
     CollectionConfig,
     ConfigError,
+    Environment,
     EvaluationConfig,
     ImitationConfig,
     PPOConfig,
@@ -60,6 +63,25 @@ def paper_3sv4z() -> RunConfig:
         ppo=PPOConfig(epochs=15, clip=0.2),
         imitation=ImitationConfig(reward_coefficient=0.05),
     )
+
+
+def in_environment(config: RunConfig, env: str) -> RunConfig:
+    """A preset for another environment, with what that environment dictates.
+
+    Args:
+        config: a preset.
+        env: name of the environment; `smac` plays one battle at a time, so its tickets hold one
+            episode each.
+
+    Raises:
+        ConfigError: there is no such environment.
+    """
+    if env not in typing.get_args(Environment):
+        raise ConfigError(f"env is {env!r}; choose skirmish or smac")
+    collection = config.collection
+    if env == "smac":
+        collection = replace(collection, episodes_per_ticket=1)
+    return replace(config, env=cast(Environment, env), collection=collection)
 
 
 PRESETS: dict[str, Callable[[], RunConfig]] = {

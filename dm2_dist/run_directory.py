@@ -8,19 +8,21 @@ Files (names are stable): `config.json`, `summary.json`, `evaluations.jsonl`, `m
 import hashlib
 import json
 import os
-import platform
-import subprocess
 import time
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-import dm2_dist
 from dm2_dist import config as configuration
+from dm2_dist import provenance
 from dm2_dist.config import RunConfig
+from dm2_dist.envs.starcraft.importing import StarcraftImportError
+from dm2_dist.envs.starcraft.installation import InstallationError
+
+_GAME = ("starcraft2", "starcraft2_build", "starcraft2_program", "starcraft2_map_sha256")
+"""What must not change within a run that plays StarCraft II."""
 
 
 class RunDirectoryError(Exception):
@@ -118,6 +120,7 @@ def acquire(
     directory = RunDirectory(root)
     if resume and not directory.config.exists():
         raise RunDirectoryError(f"--resume: {root} holds no run to continue")
+    found = _versions(config)
     try:
         for folder in (directory.root, directory.ledger, directory.logs):
             folder.mkdir(parents=True, exist_ok=True)
@@ -132,17 +135,19 @@ def acquire(
             f"{root} cannot be written ({error.strerror}); choose another --run-dir"
         ) from error
     try:
-        _claim(directory, config, resume=resume)
+        _claim(directory, config, found, resume=resume)
     except BaseException:
         lock.release()
         raise
     return directory, lock
 
 
-def _claim(directory: RunDirectory, config: RunConfig, *, resume: bool) -> None:
+def _claim(
+    directory: RunDirectory, config: RunConfig, found: dict[str, str], *, resume: bool
+) -> None:
     """Write the configuration, or check that it is the run's; only the end may move out."""
     if not directory.config.exists():
-        _write_config(directory, _with_own_scenario(directory, config))
+        _write_config(directory, _with_own_scenario(directory, config), found)
         return
     if not resume:
         raise RunDirectoryError(
@@ -159,7 +164,24 @@ def _claim(directory: RunDirectory, config: RunConfig, *, resume: bool) -> None:
             f"--resume: {directory.root} was started with another configuration: "
             + "; ".join(changed)
         )
-    _write_config(directory, config)
+    _check_game(directory, found)
+    _write_config(directory, config, found)
+
+
+def _check_game(directory: RunDirectory, found: dict[str, str]) -> None:
+    """Refuse to go on with another game, or another file of the map, than the run began with."""
+    before = json.loads(directory.config.read_text()).get("versions", {})
+    changed = [
+        f"{name} was {before[name]}, and is {found[name] or 'unknown'} now"
+        for name in _GAME
+        if name in found and name in before and found[name] != before[name]
+    ]
+    if changed:
+        raise RunDirectoryError(
+            f"--resume: {directory.root} was played with another StarCraft II: "
+            f"{'; '.join(changed)}; set SC2PATH and --games.version to the old one, or start a "
+            "new run"
+        )
 
 
 def pin_scenario(config: RunConfig) -> RunConfig:
@@ -207,36 +229,18 @@ def _check_scenario(path: Path, content: bytes, expected: str) -> None:
         )
 
 
-def _write_config(directory: RunDirectory, config: RunConfig) -> None:
+def _versions(config: RunConfig) -> dict[str, str]:
+    try:
+        return provenance.versions(config)
+    except (InstallationError, StarcraftImportError) as error:
+        raise RunDirectoryError(str(error)) from error
+
+
+def _write_config(directory: RunDirectory, config: RunConfig, found: dict[str, str]) -> None:
     if config.plays_scenario:  # relative to the run directory, which may be moved
         config = replace(config, map=Path(config.map).name)
-    document = {"config": json.loads(configuration.to_json(config)), "versions": versions()}
+    document = {"config": json.loads(configuration.to_json(config)), "versions": found}
     write_atomically(directory.config, json.dumps(document, indent=2).encode())
-
-
-def versions() -> dict[str, str]:
-    """What produced the run: our version, the git commit if there is one, and the libraries'."""
-    found = {"dm2-dist": dm2_dist.__version__, "python": platform.python_version()}
-    for package in ("torch", "numpy", "numba", "pyzmq", "msgpack", "safetensors"):
-        found[package] = metadata.version(package)
-    found["machine"] = f"{platform.system()} {platform.machine()}"
-    found["git_commit"] = _git_commit()
-    return found
-
-
-def _git_commit() -> str:
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
 
 
 def write_atomically(path: Path, data: bytes) -> None:

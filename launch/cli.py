@@ -29,6 +29,8 @@ usage: dm2 COMMAND [options]      (dm2 COMMAND --help tells the options)
   show-config  print the configuration that the given options make
   replay       show a recorded battle as a page, a GIF or an MP4
   bench        measure the pipeline and its parts
+  doctor       look at this machine and at StarCraft II, and name the mend for what is wrong
+  sc2-standin  install a stand-in for StarCraft II, to rehearse a run without the game
 """
 
 
@@ -90,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _dispatch(words: list[str]) -> int:  # noqa: PLR0911 - one arm per command
+def _dispatch(words: list[str]) -> int:
     command, rest = (words[0], words[1:]) if words else ("--help", [])
     match command:
         case "--help" | "-h":
@@ -99,24 +101,24 @@ def _dispatch(words: list[str]) -> int:  # noqa: PLR0911 - one arm per command
         case "local":
             return _local(rest)
         case "show-config":
-            print(
-                configuration.to_json(
-                    _parse(ShowConfig, command, rest, ShowConfig(_base(rest))).run
-                )
-            )
+            shown = _parse(ShowConfig, command, rest, ShowConfig(_base(rest)))
+            print(configuration.to_json(shown.run))
             return 0
-        case "record":
-            from launch import frozen_commands
-
-            return frozen_commands.record(rest)
-        case "evaluate":
-            from launch import frozen_commands
-
-            return frozen_commands.evaluate(rest)
         case "curves":
             return _curves(_parse(Curves, command, rest))
         case "presets":
             return _presets(_parse(Presets, command, rest))
+    return _hand_over(command, rest)
+
+
+def _hand_over(command: str, rest: list[str]) -> int:
+    """Commands with a module of their own, imported when they are asked for."""
+    match command:
+        case "record" | "evaluate":
+            from launch import frozen_commands
+
+            play = frozen_commands.record if command == "record" else frozen_commands.evaluate
+            return play(rest)
         case "replay":
             from launch import replay
 
@@ -125,6 +127,14 @@ def _dispatch(words: list[str]) -> int:  # noqa: PLR0911 - one arm per command
             from launch import bench
 
             return bench.main(rest)
+        case "doctor":
+            from launch import doctor
+
+            return doctor.main(rest)
+        case "sc2-standin":
+            from launch import sc2_standin
+
+            return sc2_standin.main(rest)
     return _fail(f"unknown command {command!r}; `dm2 --help` lists them", 2)
 
 
@@ -141,14 +151,16 @@ def _parse(kind: type[Any], command: str, words: list[str], default: Any = None)
 
 
 def _base(words: list[str]) -> RunConfig:
-    """What the flags start from: the preset named among them, or the run to be resumed."""
+    """What the flags start from: the run to be resumed, or a preset for the environment named."""
     folder = _value_of("--run-dir", words)
     name = _value_of("--preset", words)
     if "--resume" in words:
         if folder is None:
             raise ConfigError("--resume needs --run-dir: the folder of the run to continue")
         return RunDirectory(Path(folder)).read_config()
-    return presets.by_name(name) if name is not None else RunConfig()
+    base = presets.by_name(name) if name is not None else RunConfig()
+    environment = _value_of("--env", words)
+    return base if environment is None else presets.in_environment(base, environment)
 
 
 def _value_of(flag: str, words: list[str]) -> str | None:

@@ -15,6 +15,7 @@ import tyro
 
 from dm2_dist import demonstrations
 from dm2_dist.config import ConfigError
+from dm2_dist.envs.interface import NoGameError
 
 if TYPE_CHECKING:
     from launch.frozen_team import FrozenTeam, Played
@@ -79,7 +80,7 @@ def record(words: Sequence[str]) -> int:
 
     try:
         team, played = _play(command, greedy=command.greedy)
-    except ReplaysError as error:
+    except (ReplaysError, NoGameError) as error:
         return _fail(error)
     slices, seeds, _ = played
     run = str(command.run_dir)
@@ -102,7 +103,7 @@ def evaluate(words: Sequence[str]) -> int:
     greedy = not command.sampled
     try:
         team, played = _play(command, greedy=greedy)
-    except ReplaysError as error:
+    except (ReplaysError, NoGameError) as error:
         return _fail(error)
     scores = frozen_team.scores(played.slices)
     name = team.spec.map_name
@@ -142,6 +143,11 @@ def _play(command: Record | Evaluate, *, greedy: bool) -> tuple["FrozenTeam", "P
     if folder is not None:
         kept_replays.check_free(folder)
     team = frozen_team.load(command.run_dir, command.version)
+    if folder is not None and team.config.env != "skirmish":
+        raise kept_replays.ReplaysError(
+            f"--replays keeps battles of the embedded simulator, but {command.run_dir} plays "
+            f"{team.config.env}; leave it out"
+        )
     kept = 0 if folder is None else command.kept.replays_kept
     played = frozen_team.play_episodes(
         team, command.episodes, command.seed, greedy=greedy, kept=kept

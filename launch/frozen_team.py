@@ -1,7 +1,9 @@
 """Frozen policies of a run, and what they play: for `dm2 record` and `dm2 evaluate`."""
 
+import contextlib
 import hashlib
 import itertools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,18 +12,21 @@ from typing import NamedTuple
 import numpy as np
 import safetensors.numpy
 
-from actors.actor import play
+from actors.actor import play_to_the_end
 from dm2_dist import checkpoint, seeding, trajectory
 from dm2_dist import ticket as tickets
 from dm2_dist.config import RunConfig
 from dm2_dist.demonstrations import Card
 from dm2_dist.envs import make
-from dm2_dist.envs.interface import EnvironmentSpec
+from dm2_dist.envs.interface import BattleBatch, EnvironmentSpec, GameBatch
 from dm2_dist.envs.skirmish.replay import Replay
 from dm2_dist.inference import StackedPolicy
 from dm2_dist.run_directory import RunDirectory
+from dm2_dist.ticket import Ticket
 from dm2_dist.trajectory import Slice
 from launch.kept_replays import RecordedBatch
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +98,42 @@ def play_episodes(
         episodes: how many.
         seed: keys every draw; the training episodes of a run never use these seeds.
         greedy: take the most probable actions.
-        kept: how many battles, from the first one on, are kept as replays.
+        kept: how many battles, from the first one on, are kept as replays; of the embedded
+            simulator only.
+
+    Raises:
+        NoGameError: the run plays a real game, and none can be had.
     """
     config = replace(team.config, seed=seeding.derive("frozen", seed))
     work = tickets.record_tickets(config, episodes, (team.version,) * team.spec.num_agents, greedy)
     played: list[list[Slice]] = []
     replays: list[Replay] = []
     for size, group in itertools.groupby(work, key=lambda ticket: len(ticket.seeds)):
-        battles = make.make_batch(config.env, config.map, size)
-        for ticket in group:
-            missing = min(kept - len(replays), size)
-            if missing > 0:
-                recorded = RecordedBatch(config.map, size, missing)
-                played.append(play(ticket, team.stacked, recorded, lambda: None))
-                replays += recorded.replays()
-            else:
-                played.append(play(ticket, team.stacked, battles, lambda: None))
+        with contextlib.ExitStack() as stack:
+            battles = make.make_batch(config.env, config.map, size, config.games)
+            if isinstance(battles, GameBatch):
+                stack.callback(battles.close)
+            for ticket in group:
+                missing = min(kept - len(replays), size)
+                if missing > 0:
+                    recorded = RecordedBatch(config.map, size, missing)
+                    played.append(_play(ticket, team, recorded))
+                    replays += recorded.replays()
+                else:
+                    played.append(_play(ticket, team, battles))
     slices = [trajectory.concatenate([parts[k] for parts in played]) for k in range(len(played[0]))]
     seeds = tuple(itertools.chain.from_iterable(ticket.seeds for ticket in work))
     return Played(slices, seeds, replays)
+
+
+def _play(ticket: Ticket, team: FrozenTeam, battles: BattleBatch) -> list[Slice]:
+    return play_to_the_end(
+        ticket,
+        team.stacked,
+        battles,
+        on_step=lambda: None,
+        on_lost=lambda lost: _LOG.warning("played again reason=%s", lost),
+    )
 
 
 def card_of(

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import site
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -88,7 +89,9 @@ def prepare_environment() -> None:
         os.environ[f"{library}_NUM_THREADS"] = "1"
     here = str(Path(__file__).resolve().parent.parent)
     known = os.environ.get("PYTHONPATH", "")
-    if here not in known.split(os.pathsep):
+    # NOTE: never a site-packages folder, which children find anyway: on PYTHONPATH it would come
+    # before the standard library, and some packages bring a module `enum` of their own.
+    if here not in [*known.split(os.pathsep), *site.getsitepackages()]:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, known]))
 
 

@@ -6,6 +6,7 @@ reports and passes an interrupt on as an order to drain. Called by `launch.cli`.
 
 import logging
 import multiprocessing
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from dm2_dist.comms.sockets import Dealer
 from dm2_dist.config import ConfigError, RunConfig
 from dm2_dist.envs import make
 from dm2_dist.envs.interface import EnvironmentSpec
+from dm2_dist.envs.starcraft import installation, orphan
+from dm2_dist.envs.starcraft import site as sites
 from dm2_dist.run_directory import RunDirectory
 from launch import head_main, host
 from launch.record import RunRecord
@@ -67,14 +70,20 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
     console = Console()
     with lock, host.sockets_folder() as folder:
         host.log_to(directory)
+        games = root / sites.FOLDER
+        orphan.reap(games)  # of an earlier stretch of this run
         launcher = _Launcher(options, directory, folder, metrics_port)
         with ProgressView(console, plain=options.plain) as view:
             view.event(f"run directory {directory.root}")
+            if config.env == "smac":
+                played = installation.inspect(os.environ, config.map, config.games.version)
+                view.event(f"every actor plays {played.summary}")
             view.event(f"metrics at http://127.0.0.1:{metrics_port}/metrics, targets at /sd")
             try:
                 launcher.run(view, spec.num_agents)
             finally:
                 launcher.close()  # whatever happened, no child outlives the run
+                orphan.reap(games)  # nor does a game of a child that was killed
         if not launcher.head_done:
             record = RunRecord.open(directory, config)
             record.restarts = launcher.restarts

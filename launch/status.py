@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dm2_dist.comms import messages
+from dm2_dist.comms.ledger import ENV_RESTART
 from dm2_dist.run_directory import RunDirectory
 from launch.record import RunRecord, actor_counters
 
@@ -93,8 +94,12 @@ def ledger(peers: Mapping[str, Peer], directory: RunDirectory) -> dict[str, Any]
             trained += peer.beat.trained
             for reason, count in peer.beat.dropped.items():
                 dropped[reason] = dropped.get(reason, 0) + count
+    counters = list(actor_counters(directory))
+    cut_off = sum(entry.cut_off for entry in counters)
+    if cut_off:
+        dropped[ENV_RESTART] = dropped.get(ENV_RESTART, 0) + cut_off
     accounted = trained + sum(dropped.values())
-    produced = sum(sum(entry.produced) for entry in actor_counters(directory))
+    produced = sum(sum(entry.produced) for entry in counters) + cut_off
     return {
         "produced": produced,
         "trained": trained,

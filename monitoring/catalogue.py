@@ -6,6 +6,7 @@ Read by `monitoring.metrics`, which fills it with values; rendered into docs/met
 
 from dataclasses import dataclass
 
+from dm2_dist.comms.ledger import ENV_RESTART
 from dm2_dist.comms.refusal import Reason
 
 COUNTER = "counter"
@@ -22,8 +23,9 @@ MAX_VALUES = 32
 
 LAG_BUCKETS = (0, 1, 2, 4, 8, 16, 32)
 RUN_STATES = ("starting", "training", "draining", "finished", "failed")
-ACTOR_PHASES = ("wait_ticket", "wait_parameters", "play", "send", "settle")
+ACTOR_PHASES = ("wait_game", "wait_ticket", "wait_parameters", "play", "send", "settle")
 LEARNER_PHASES = ("wait_data", "prepare", "discriminator", "ppo", "checkpoint", "publish")
+EPISODE_DROP_REASONS = (ENV_RESTART,)
 DROP_REASONS = tuple(reason.value for reason in Reason)
 LOSS_CAUSES = ("actor_died",)
 
@@ -73,6 +75,12 @@ def _metric(
 _ACTOR_ROWS = (
     _actor("env_steps_total", COUNTER, "environment steps", "Steps played, all kinds of tickets."),
     _actor("episodes_total", COUNTER, "episodes", "Episodes played, all kinds of tickets."),
+    _actor("episodes_dropped_total", COUNTER, "episodes",
+           "Cut off by a lost game and played again, all kinds of tickets, by reason.",
+           "reason", *EPISODE_DROP_REASONS),
+    _actor("game_launches_total", COUNTER, "games",
+           "Games started: the first, after a loss, and fresh ones in place of old."),
+    _actor("game_memory_bytes", GAUGE, "bytes", "Of the game, after its newest battle."),
     _actor("trajectories_produced_total", COUNTER, "trajectories", "Made for some learner."),
     _actor("trajectories_settled_total", COUNTER, "trajectories", "Learner's commit is on disk."),
     _actor("trajectories_unsettled", GAUGE, "trajectories",

@@ -117,6 +117,16 @@ class ActorMetrics(_Metrics):
             self._add("dm2_actor_env_steps_total", env_steps)
             self._add("dm2_actor_episodes_total", episodes)
 
+    def dropped(self, reason: str, episodes: int) -> None:
+        """Episodes were cut off, for a reason of `catalogue.EPISODE_DROP_REASONS`."""
+        self._add("dm2_actor_episodes_dropped_total", episodes, reason)
+
+    def game(self, launches: int, memory_bytes: int) -> None:
+        """The actor's game: how many it has started so far, and what the newest occupies."""
+        with self._lock:
+            self._raise("dm2_actor_game_launches_total", launches)
+            self._set("dm2_actor_game_memory_bytes", memory_bytes)
+
     def phase(self, name: str, seconds: float) -> None:
         """`seconds` more were spent in a phase of `catalogue.ACTOR_PHASES`."""
         self._add("dm2_actor_phase_seconds_total", seconds, name)

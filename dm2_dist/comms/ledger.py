@@ -15,6 +15,7 @@ from dm2_dist.comms.messages import Source
 
 __all__ = [
     "ACTOR_DIED",
+    "ENV_RESTART",
     "ROLLED_BACK",
     "TRAINED",
     "Account",
@@ -31,30 +32,35 @@ __all__ = [
 ACTOR_DIED = "actor_died"
 """Cause of a loss: an actor was killed with trajectories that no learner had settled."""
 ROLLED_BACK = "rolled_back"
-"""Cause of a loss: a learner's newest checkpoint was damaged and the one before was taken up."""
-ROLLED_BACK = "rolled_back"
 """Cause of a loss: a learner's checkpoint became unreadable after it had settled trajectories."""
+ENV_RESTART = "env_restart"
+"""Reason of a drop by the actor: the game went down and cut the episode off. No learner ever hears
+of such a trajectory, and its ticket is played again."""
 
 
 class Counters(NamedTuple):
     """What one incarnation of an actor noted outside its own memory.
 
     source: the actor.
-    produced: [K] trajectories produced for each agent.
+    produced: [K] whole trajectories produced for each agent.
     settled: [K] trajectories of which the actor heard that they are settled.
     closed: it left on purpose, with nothing unsettled.
+    cut_off: trajectories of all agents that a lost game cut off; they are none of `produced`.
     """
 
     source: Source
     produced: tuple[int, ...]
     settled: tuple[int, ...]
     closed: bool
+    cut_off: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
     """The balance of a run; with `error` 0, produced = trained + sum(dropped) + sum(lost).
 
+    produced: whole trajectories, and those that a lost game cut off; the latter are also `dropped`
+        as `env_restart`.
     error: trajectories that no rule explains, missing and surplus ones alike; they never cancel.
     """
 
@@ -93,8 +99,11 @@ def close(counters: Iterable[Counters], books: Mapping[int, LearnerBook]) -> Tot
             lost[cause] += residual
         else:
             error += abs(residual)
+    cut_off = sum(actor.cut_off for actor in actors.values())
+    if cut_off:
+        dropped[ENV_RESTART] += cut_off
     return Totals(
-        produced=sum(sum(actor.produced) for actor in actors.values()),
+        produced=sum(sum(actor.produced) for actor in actors.values()) + cut_off,
         trained=trained,
         dropped=dict(dropped),
         lost=dict(lost),

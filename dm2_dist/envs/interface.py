@@ -15,6 +15,24 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+class GameLost(Exception):
+    """The game behind a battle has gone in the middle of it: what was played of it counts nothing.
+
+    Attributes:
+        reason: what happened, one clause.
+        tail: the last lines that the game and its client printed; may be empty.
+    """
+
+    def __init__(self, reason: str, tail: str = "") -> None:
+        self.reason = reason
+        self.tail = tail
+        super().__init__(f"{reason}; it printed last:\n{tail}" if tail else reason)
+
+
+class NoGameError(Exception):
+    """No game can be had and another try would not help; the message is one sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class EnvironmentSpec:
     """The sizes of one map, known without starting a game.
@@ -106,5 +124,33 @@ class BattleBatch(Protocol):
         Raises:
             ValueError: an action is not available; names the environment, the agent and the action.
                 Nothing has been played then.
+            GameLost: a game outside of this process has gone; `reset` starts another one.
         """
+        ...
+
+
+@runtime_checkable
+class GameBatch(BattleBatch, Protocol):
+    """Battles that are played by a game in another process, which somebody must start and end.
+
+    Attributes:
+        launches: games started so far.
+        memory_bytes: what the game occupied when it was last looked at; 0 before.
+        start_seconds: how long the newest game took until its first battle stood; 0 before.
+    """
+
+    launches: int
+    memory_bytes: int
+    start_seconds: float
+
+    def open(self) -> None:
+        """Have a game that waits for its next battle, so that `reset` does not have to start one.
+
+        Raises:
+            NoGameError: none can be had.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the game, if there is one; the next `reset` would start another."""
         ...

@@ -99,6 +99,21 @@ def test_what_cannot_be_read_is_named(text, named):
         ({"ppo": {"clip": -0.1}}, ["ppo.clip"]),
         ({"ppo": {"clip": float("nan")}}, ["ppo.clip"]),
         ({"device": "tpu"}, ["device"]),
+        ({"env": "chess"}, ["env", "skirmish", "smac"]),
+        ({"env": "smac"}, ["collection.episodes_per_ticket is 8", "choose 1"]),
+        (
+            {"env": "smac", "map": "my.toml", "collection": {"episodes_per_ticket": 1}},
+            ["env is smac", "my.toml", "scenario"],
+        ),
+        (
+            {
+                "env": "smac",
+                "collection": {"episodes_per_ticket": 1},
+                "games": {"answer_seconds": 0.5},
+            },
+            ["games.answer_seconds", "games.start_seconds"],
+        ),
+        ({"games": {"launches_allowed": 0}}, ["games.launches_allowed"]),
         ({"demonstrations": "there"}, ["demonstrations", "algorithm"]),
         (
             {"collection": {"episodes_per_iteration": 8}, "imitation": {"episodes_per_step": 9}},

@@ -28,6 +28,23 @@ def test_every_preset_works_with_both_algorithms(name):
     assert not replace(imitating, algorithm="ippo", demonstrations="").uses_demonstrations
 
 
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_every_preset_fits_starcraft_and_changes_nothing_else(name):
+    preset = presets.by_name(name)
+    config = presets.in_environment(preset, "smac")
+    assert (config.env, config.collection.episodes_per_ticket) == ("smac", 1)
+    assert {d.partition(":")[0] for d in configuration.differences(preset, config)} == {
+        "env",
+        "collection.episodes_per_ticket",
+    }
+    assert presets.in_environment(preset, "skirmish") == preset
+
+
+def test_an_unknown_environment_is_refused():
+    with pytest.raises(ConfigError, match="'chess'; choose skirmish or smac"):
+        presets.in_environment(presets.default(), "chess")
+
+
 def test_paper_presets_hold_the_numbers_of_the_table():
     marines, stalkers = presets.by_name("paper-5v6"), presets.by_name("paper-3sv4z")
     assert (marines.map, stalkers.map) == ("5m_vs_6m", "3s_vs_4z")

@@ -10,6 +10,7 @@ from actors import actor
 from dm2_dist import networks, trajectory
 from dm2_dist.config import NetworkConfig
 from dm2_dist.envs import make
+from dm2_dist.envs.interface import GameLost
 from dm2_dist.functional import categorical, episodes
 from dm2_dist.inference import StackedPolicy
 from dm2_dist.ticket import Ticket
@@ -296,3 +297,38 @@ def test_the_learner_finds_the_log_probabilities_of_the_actor(networks_of_team, 
         taken = log_probs[np.arange(part.env_steps), part.action]
         np.testing.assert_allclose(taken, part.behaviour_log_prob, rtol=0.0, atol=1e-5)
         assert np.ptp(part.behaviour_log_prob) > 1.0, "a policy that shows nothing"
+
+
+# --- lost games ---
+
+
+class Losing:
+    """Battles whose game goes down at given steps, counted over all playings."""
+
+    def __init__(self, battles, at):
+        self._battles, self._at, self._steps = battles, set(at), 0
+
+    def __getattr__(self, name):
+        return getattr(self._battles, name)
+
+    def step(self, actions):
+        self._steps += 1
+        if self._steps in self._at:
+            raise GameLost("the game has gone")
+        self._battles.step(actions)
+
+
+def test_a_playing_that_a_lost_game_cut_off_leaves_nothing_in_the_next(policy, battles, played):
+    lost = []
+    losing = Losing(battles, at=(1, 9, 25))
+    slices = actor.play_to_the_end(TICKET, policy, losing, lambda: None, lost.append)
+    assert [str(each) for each in lost] == ["the game has gone"] * 3
+    assert as_bytes(slices) == as_bytes(played)
+
+
+def test_what_is_no_lost_game_is_not_played_again(policy, battles):
+    def leave():
+        raise Abandoned
+
+    with pytest.raises(Abandoned):
+        actor.play_to_the_end(TICKET, policy, battles, leave, lambda _: None)

@@ -13,13 +13,26 @@ SOURCE = Source(name="actor-" + "x" * 58, incarnation=2**62)
 def test_counters_round_trip(tmp_path):
     path = tmp_path / "a.cnt"
     file = CounterFile(path, SOURCE, 3)
-    assert read_counters(path) == (SOURCE, (0, 0, 0), (0, 0, 0), False)
+    assert read_counters(path) == (SOURCE, (0, 0, 0), (0, 0, 0), False, 0)
     file.set_produced(1, 2**40)
     file.set_settled(2, 255)
-    assert read_counters(path) == (SOURCE, (0, 2**40, 0), (0, 0, 255), False)
+    file.add_cut_off(3)
+    file.add_cut_off(3)
+    assert read_counters(path) == (SOURCE, (0, 2**40, 0), (0, 0, 255), False, 6)
     file.close(clean=True)
     assert read_counters(path).closed
     assert os.listdir(tmp_path) == ["a.cnt"]
+
+
+def test_a_file_of_before_games_could_be_lost_is_read(tmp_path):
+    path = tmp_path / "a.cnt"
+    file = CounterFile(path, SOURCE, 2)
+    file.set_produced(0, 7)
+    file.set_settled(1, 5)
+    file.close(clean=True)
+    data = path.read_bytes()
+    path.write_bytes(data[:8] + b"\x01" + data[9:-8])
+    assert read_counters(path) == (SOURCE, (7, 0), (0, 5), True, 0)
 
 
 def test_an_unclean_close_is_not_closed(tmp_path):
@@ -57,7 +70,7 @@ def test_cut_or_foreign_files_are_refused(tmp_path):
     path = tmp_path / "a.cnt"
     CounterFile(path, SOURCE, 2).close(clean=True)
     data = path.read_bytes()
-    for wrong in (data[:-8], data + bytes(8), data[:8] + b"\x02" + data[9:]):
+    for wrong in (data[:-8], data + bytes(8), data[:8] + b"\x03" + data[9:]):
         path.write_bytes(wrong)
         with pytest.raises(CounterFileError):
             read_counters(path)

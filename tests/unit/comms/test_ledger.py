@@ -2,6 +2,7 @@ import pytest
 
 from dm2_dist.comms.ledger import (
     ACTOR_DIED,
+    ENV_RESTART,
     ROLLED_BACK,
     ActorBook,
     Counters,
@@ -258,6 +259,13 @@ def test_a_clean_run_closes():
 def test_a_killed_actor_explains_what_is_missing():
     totals = close([counters(A, 5, closed=False)], {0: trained_book(A, 2)})
     assert (totals.lost, totals.error) == ({ACTOR_DIED: 3}, 0)
+
+
+def test_what_lost_games_cut_off_is_produced_and_dropped_by_the_actor():
+    entry = counters(A, 3, 2)._replace(cut_off=4)
+    totals = close([entry], {0: trained_book(A, 2, dropped=1), 1: trained_book(A, 2)})
+    assert (totals.produced, totals.trained, totals.error) == (9, 4, 0)
+    assert totals.dropped == {"stale": 1, ENV_RESTART: 4}
 
 
 def test_nothing_explains_what_a_clean_actor_misses():

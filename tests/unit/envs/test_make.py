@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dm2_dist.envs import make
-from dm2_dist.envs.interface import BattleBatch, EnvironmentSpec
+from dm2_dist.envs.interface import BattleBatch, EnvironmentSpec, GameBatch
 from dm2_dist.envs.skirmish import MAPS, SkirmishBatch, UnknownMapError, battle_map, feature
 from dm2_dist.envs.skirmish.document import ScenarioError
 from dm2_dist.envs.skirmish.feature import FeatureFlags
@@ -89,12 +89,38 @@ def test_describe_needs_no_compiler_and_no_arrays() -> None:
         "import sys\n"
         "from dm2_dist.envs import make\n"
         "make.describe('skirmish', '5m_vs_6m')\n"
-        "print(sorted({'numba', 'numpy', 'torch'} & set(sys.modules)))"
+        "make.describe('smac', '5m_vs_6m')\n"
+        "print(sorted({'numba', 'numpy', 'smac', 'torch'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", battle_map.MAPS)
+def test_both_environments_have_the_same_sizes_of_a_map(name: str) -> None:
+    assert make.describe("smac", name) == make.describe("skirmish", name)
+
+
+def test_starcraft_plays_no_scenario_and_one_battle_at_a_time() -> None:
+    with pytest.raises(ValueError, match=r"my\.toml is a scenario"):
+        make.describe("smac", "my.toml")
+    with pytest.raises(UnknownMapError, match="did you mean 5m_vs_6m"):
+        make.describe("smac", "5m_v_6m")
+    with pytest.raises(ValueError, match="one battle at a time, not 2"):
+        make.make_batch("smac", "3m", 2)
+
+
+def test_a_game_that_nobody_started_needs_no_smac_and_leaves_no_folder() -> None:
+    batch = make.make_batch("smac", "3m", 1)
+    assert isinstance(batch, GameBatch)
+    assert batch.observation.shape == (1, 3, 30)
+    folder = batch._site.shared  # type: ignore[attr-defined]
+    assert folder.is_dir()
+    batch.close()
+    assert not folder.exists()
+    assert not {"smac", "pysc2", "pysc2_evolved"} & set(sys.modules)
 
 
 def test_unknown_map_names_the_nearest_and_all_maps() -> None:

@@ -266,7 +266,10 @@ def setting(key, value):
         (setting("options.step_mul", 1_134_299_795), "step_mul must be 1 to 10,000 game loops"),
         (setting("options.step_mul", 2**65), "step_mul must be 1 to 10,000 game loops"),
         (setting("options.step_mul", 10**400), "step_mul must be 1 to 10,000 game loops"),
-        (setting("options.move_amount", 1e7), "move_amount must be positive and at most 1,000,000 cells"),
+        (
+            setting("options.move_amount", 1e7),
+            "move_amount must be positive and at most 1,000,000 cells",
+        ),
         (setting("options.move_amount", 10**400), r"out of range - at `\$.move_amount`"),
         (setting("options.move_amount", math.inf), "is not JSON"),
         (setting("rewards.reward_win", math.nan), "is not JSON"),

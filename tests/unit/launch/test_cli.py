@@ -19,7 +19,10 @@ from dm2_dist.envs import make
 from dm2_dist.envs.skirmish.replay import Replay
 from launch.cli import main
 
-COMMANDS = {"local", "record", "evaluate", "curves", "presets", "show-config", "bench", "replay"}
+COMMANDS = {
+    *("local", "record", "evaluate", "curves", "presets", "show-config", "bench", "replay"),
+    *("doctor", "sc2-standin"),
+}
 LOCAL_FLAGS = """
     --help --actors --run-dir --resume --metrics-port --plain
     --preset --env --map --scenario-sha256 --algorithm --schedule --seed --max-env-steps
@@ -34,6 +37,8 @@ LOCAL_FLAGS = """
     --imitation.demonstration-episodes --imitation.learning-rate --imitation.gradient-penalty
     --imitation.no-match-living-time --imitation.hidden-size
     --evaluation.interval-env-steps --evaluation.episodes
+    --games.version --games.answer-seconds --games.start-seconds --games.concurrent-launches
+    --games.launches-allowed --games.recycle-episodes --games.memory-limit-mb
 """
 PATROL = Path(__file__).resolve().parents[3] / "examples" / "scenarios" / "patrol.toml"
 CONFIG = RunConfig(map="3m", collection=CollectionConfig(episodes_per_ticket=2))
@@ -115,13 +120,30 @@ def save_policies(root, map_name):
             checkpoint.save_parameters(folder, version, body)
 
 
+# --- StarCraft II ---
+
+
+def test_naming_the_game_is_enough_to_have_a_battle_per_ticket(printed):
+    shown = json.loads(printed("show-config", "--preset", "quickstart", "--env", "smac"))
+    assert shown["env"] == "smac"
+    assert shown["collection"]["episodes_per_ticket"] == 1
+    assert json.loads(printed("show-config"))["collection"]["episodes_per_ticket"] > 1
+
+
+def test_a_run_without_its_game_is_refused_before_anything_is_written(refused, monkeypatch):
+    monkeypatch.setenv("SMAC_PATH", "/nowhere")
+    code, sentence = refused("local", "--env", "smac")
+    assert code == 1
+    assert "oxwhirl/smac" in sentence
+
+
 # --- help ---
 
 
 @pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
 def test_the_help_lists_the_commands(printed, words):
     text = printed(*words)
-    assert set(re.findall(r"^  ([a-z-]+)  ", text, re.MULTILINE)) == COMMANDS
+    assert set(re.findall(r"^  ([a-z0-9-]+)  ", text, re.MULTILINE)) == COMMANDS
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
@@ -142,7 +164,8 @@ def test_the_flags_of_local_grow_only_on_purpose(capsys):
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["local", "--help"], ["presets"], ["replay", "--help"]]
+    "words",
+    [["--help"], ["local", "--help"], ["presets"], ["replay", "--help"], ["doctor", "--help"]],
 )
 def test_help_takes_less_than_a_second_and_no_heavy_library(words):
     program = (
@@ -241,7 +264,7 @@ def test_a_scenario_that_describes_no_battle_is_refused_with_the_mend(refused, t
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        ("local --env smac", "env"),
+        ("local --env starcraft", "env"),
         ("local --actors 0", "actors"),
         ("local --seed -1", "seed"),
         ("local --max-env-steps 0", "max_env_steps"),

@@ -54,6 +54,16 @@ def test_playing_a_ticket_moves_the_work_counters(actor: ActorMetrics) -> None:
     assert read(actor, "dm2_actor_episodes_total") == 12
 
 
+def test_a_game_is_followed_from_launch_to_launch(actor: ActorMetrics) -> None:
+    assert read(actor, "dm2_actor_episodes_dropped_total", reason="env_restart") == 0
+    actor.game(launches=1, memory_bytes=700)
+    actor.dropped("env_restart", 1)
+    actor.game(launches=2, memory_bytes=300)
+    assert read(actor, "dm2_actor_episodes_dropped_total", reason="env_restart") == 1
+    assert read(actor, "dm2_actor_game_launches_total") == 2
+    assert read(actor, "dm2_actor_game_memory_bytes") == 300
+
+
 def test_an_actors_ledger_is_set_as_totals(actor: ActorMetrics) -> None:
     actor.ledger(produced=10, settled=4, unsettled=6)
     actor.ledger(produced=12, settled=12, unsettled=0)
@@ -242,6 +252,7 @@ def test_registries_are_private(actor: ActorMetrics) -> None:
 def _exercise_actor() -> ActorMetrics:
     source = ActorMetrics("r1", "actor-3")
     source.ledger(1, 1, 0)
+    source.game(1, 2**30)
     return source
 
 

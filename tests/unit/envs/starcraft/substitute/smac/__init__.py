@@ -1,0 +1,1 @@
+"""A substitute for SMAC, for tests on machines that do not have it."""

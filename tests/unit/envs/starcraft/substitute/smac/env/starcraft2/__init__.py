@@ -1,0 +1,1 @@
+"""As in SMAC: the class has a package of its own."""
