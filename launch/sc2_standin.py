@@ -39,23 +39,16 @@ def main(words: Sequence[str]) -> int:
 
 def run(command: StandInCommand) -> int:
     """Write the tree, and compile the simulator before the first game has to; returns the code."""
+    from dm2_dist.envs.skirmish.raw_battle import compile_kernels
+
     try:
         tree.install(command.directory)
     except StandInError as error:
         print(f"dm2: {error}", file=sys.stderr)
         return 1
-    _compile()
+    compile_kernels()
     root = shlex.quote(str(command.directory.expanduser().absolute()))
     print(f"installed {len(tree.MAP_NAMES)} maps and {len(VERSIONS)} builds in {root}")
     print(NOTICE)
     print(f"use it with: export SC2PATH={root}")
     return 0
-
-
-def _compile() -> None:
-    from dm2_dist.envs.skirmish.raw_battle import RawBattle
-
-    battle = RawBattle("3m")
-    battle.begin(0)
-    battle.stop(0)
-    battle.play(1)

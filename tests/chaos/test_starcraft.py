@@ -35,6 +35,7 @@ QUICK = GamesConfig(answer_seconds=20.0, start_seconds=60.0)
 
 pytestmark = [
     pytest.mark.chaos,
+    pytest.mark.usefixtures("compiled_simulator"),
     pytest.mark.skipif(
         importlib.util.find_spec("pysc2_evolved") is None,
         reason="PySC2 is not installed; install dm2-dist with the extra [sc2]",

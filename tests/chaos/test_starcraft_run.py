@@ -31,6 +31,7 @@ SMALL = [
 ENDLESS = ["--max-env-steps", "10000000"]
 
 pytestmark = [
+    pytest.mark.usefixtures("compiled_simulator"),
     pytest.mark.chaos,
     pytest.mark.timeout(300),
     pytest.mark.skipif(

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.usefixtures("compiled_simulator")]
 
 Numbers = Any
 
@@ -331,7 +331,6 @@ def play_in_a_process(directory: Path, request: dict[str, Any], **variables: str
     from dm2_dist.envs.starcraft import importing
 
     environ = {**os.environ, **variables, "SC2PATH": str(directory / "sc2")}
-    environ.setdefault("SMAC_PATH", os.environ.get("DM2_SMAC_CHECKOUT", ""))
     for module in ("s2clientprotocol", "websocket"):
         if find_spec(module) is None:
             pytest.skip(f"no module {module}: the extra [sc2] is not installed")

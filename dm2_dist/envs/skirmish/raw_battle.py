@@ -136,3 +136,11 @@ class RawBattle:
     def height(self) -> npt.NDArray[np.uint8]:
         """Height bytes, uint8 [32, 32] indexed [x, y]; byte b is b / 255 * 32 - 16 cells high."""
         return self._world.height
+
+
+def compile_kernels() -> None:
+    """Compile what a battle needs, which takes long on a new machine, before anybody waits for it."""
+    battle = RawBattle("3m")
+    battle.begin(0)
+    battle.stop(0)
+    battle.play(1)

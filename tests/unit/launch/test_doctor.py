@@ -50,7 +50,7 @@ def smac(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
+def root(tmp_path, monkeypatch, compiled_simulator):
     """A folder of the game, of the stand-in, named to everybody."""
     tree.install(tmp_path / "sc2")
     monkeypatch.setenv("SC2PATH", str(tmp_path / "sc2"))

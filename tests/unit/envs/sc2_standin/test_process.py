@@ -20,7 +20,7 @@ from dm2_dist.envs.sc2_standin.__main__ import parse
 from dm2_dist.envs.sc2_standin.protocol import StandInError
 
 pytest.importorskip("s2clientprotocol", reason="the extra [sc2] is not installed")
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("compiled_simulator")]
 
 sc = protocol.load().sc2api
 SECONDS = 60.0
