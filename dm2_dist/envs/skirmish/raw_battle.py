@@ -139,7 +139,7 @@ class RawBattle:
 
 
 def compile_kernels() -> None:
-    """Compile what a battle needs, which takes long on a new machine, before anybody waits for it."""
+    """Compile what a battle needs, which takes long on a new machine, before anybody waits."""
     battle = RawBattle("3m")
     battle.begin(0)
     battle.stop(0)
