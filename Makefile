@@ -6,7 +6,7 @@ NOW := $(shell date +%Y%m%d-%H%M%S)
 RUN ?= runs/quickstart-$(NOW)
 LOCAL := $(BIN)/python launch/local.py --preset quickstart --actors 32
 
-.PHONY: setup run test test-all lint format bench
+.PHONY: setup run test test-all chaos fuzz lint format bench
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -30,6 +30,17 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -q
+
+# Twenty minutes of kills, stops, cuts and garbage; CHAOS_SEED=7 and CHAOS_MINUTES=60 change it.
+CHAOS_SEED ?= 1
+CHAOS_MINUTES ?= 20
+chaos: setup
+	$(BIN)/dm2 chaos --seed $(CHAOS_SEED) --minutes $(CHAOS_MINUTES) --kills 20 --others 12 --run-dir runs/chaos-$(NOW) \
+	  -- local --preset quickstart --schedule pipelined --actors 4 --max-env-steps 40000
+
+# Random bytes, and real messages changed at random, at every door: a million of them.
+fuzz: setup
+	$(BIN)/python tests/fuzz/run.py
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -15,7 +15,7 @@ from dm2_dist.comms.refusal import Refused
 from dm2_dist.comms.sockets import Subscriber
 
 _LOG = logging.getLogger(__name__)
-_KEPT_VERSIONS = 6
+KEPT_VERSIONS = 6
 
 Parameters = dict[str, npt.NDArray[np.float32]]
 
@@ -32,6 +32,16 @@ class ParameterCache:
         self._bodies: dict[int, OrderedDict[int, tuple[bytes, str]]] = {
             agent: OrderedDict() for agent in range(num_agents)
         }
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the versions held."""
+        return sum(len(body) for kept in self._bodies.values() for body, _ in kept.values())
+
+    @property
+    def limit_bytes(self) -> int:
+        """Most that they can be."""
+        return len(self._bodies) * KEPT_VERSIONS * codec.PARAMETERS_LIMIT
 
     def follow(self, agent: int, address: str) -> None:
         """Listen to a learner's publications, at this address from now on."""
@@ -55,10 +65,13 @@ class ParameterCache:
                 self.keep(message, bytes(frames.body))
 
     def keep(self, message: messages.Parameters, body: bytes) -> None:
-        """Hold a version; the oldest gives way."""
-        kept = self._bodies[message.agent]
+        """Hold a version; the oldest gives way. One of an agent that this run lacks is refused."""
+        kept = self._bodies.get(message.agent)
+        if kept is None or len(body) > codec.PARAMETERS_LIMIT:
+            _LOG.warning("refused publication agent=%s bytes=%s", message.agent, len(body))
+            return
         kept[message.version] = body, message.digest
-        while len(kept) > _KEPT_VERSIONS:
+        while len(kept) > KEPT_VERSIONS:
             kept.popitem(last=False)
 
     def missing(self, versions: Sequence[int]) -> list[int]:

@@ -13,34 +13,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from actors.conversation import Conversation, Parcel, ticket_of
 from actors.parameter_cache import ParameterCache, Parameters
 from dm2_dist import ticket as tickets
 from dm2_dist.comms import codec, messages
 from dm2_dist.comms.control import HeadLink
 from dm2_dist.comms.counter_file import CounterFile
 from dm2_dist.comms.ledger import TRAINED, ActorBook
-from dm2_dist.comms.refusal import Reason, Refused
-from dm2_dist.comms.sockets import Dealer, Frames, Poller
+from dm2_dist.comms.refusal import Reason
+from dm2_dist.comms.sockets import Poller
 from dm2_dist.ticket import Ticket
 from dm2_dist.trajectory import Slice
 
 _LOG = logging.getLogger(__name__)
 _BEAT_SECONDS = 1.0
-_OPEN_SECONDS = 1.0
 _GET_SECONDS = 0.5
 
 
 class Leaving(Exception):
     """The run drains: abandon what is being played."""
-
-
-class _Parcel(NamedTuple):
-    """A slice on its way: all of a TRAJECTORY that does not depend on the learner's incarnation."""
-
-    ticket: Ticket
-    tensors: tuple[messages.TensorSpec, ...]
-    body: bytes
-    digest: str
 
 
 class Totals(NamedTuple):
@@ -69,7 +60,7 @@ class ActorSession:
         self.phases: dict[str, float] = {}
         self.env_steps = 0
         self.episodes = 0
-        self.book: ActorBook[_Parcel] = ActorBook(num_agents, capacity)
+        self.book: ActorBook[Parcel] = ActorBook(num_agents, capacity)
         self._metrics_address = metrics_address
         self._num_agents = num_agents
         self._counters = CounterFile(
@@ -80,13 +71,12 @@ class ActorSession:
         self._poller = Poller()
         self._poller.add(self._head.dealer)
         self._poller.add(self._parameters.subscriber)
-        self._learners: dict[int, Dealer] = {}
-        self._opened_at: dict[int, float] = {}
+        self._learners: dict[int, Conversation] = {}
         self._run_id = ""
         self._leases: deque[Ticket] = deque()
         self._playing: Ticket | None = None
         self._waiting = False
-        self._unavailable = False
+        self._leaving = False
         self._beat_at = 0.0
 
     # --- what the actor asks for ---
@@ -118,8 +108,9 @@ class ActorSession:
             Leaving: the run drains.
         """
         asked_at = 0.0
-        self._unavailable = False
-        while not self._unavailable:
+        for conversation in self._learners.values():
+            conversation.unavailable = False
+        while not any(learner.unavailable for learner in self._learners.values()):
             self._check_leaving()
             missing = self._parameters.missing(versions)
             if not missing:
@@ -132,8 +123,7 @@ class ActorSession:
                 asked_at = now
                 for agent in missing:
                     if agent in self._learners:
-                        get = messages.Get(source=self.source, version=versions[agent])
-                        self._learners[agent].send(get)
+                        self._learners[agent].ask(versions[agent])
             self.pump(0.05)
         return None
 
@@ -151,7 +141,7 @@ class ActorSession:
         """Enter a played ticket into the books and send each agent's slice to its learner."""
         for agent, part in enumerate(slices):
             tensors, body, digest = codec.encode_slice(part)
-            self.book.produce(agent, _Parcel(ticket, tensors, body, digest))
+            self.book.produce(agent, Parcel(ticket, tensors, body, digest))
             self._counters.set_produced(agent, self.book.account(agent).produced)
         self.pump(0.0)
 
@@ -177,6 +167,10 @@ class ActorSession:
             self.pump(0.0)
         self._check_leaving()
 
+    def ask_to_leave(self) -> None:
+        """Somebody wants this actor to end: from now on it raises `Leaving`; safe in a signal."""
+        self._leaving = True
+
     def leave(self, patience: float) -> None:
         """Deliver what is unsettled, wait until it is settled, say goodbye.
 
@@ -190,7 +184,7 @@ class ActorSession:
         self._counters.close(clean=not self.book.unsettled)
         self._beat(time.monotonic())
         self._head.send(messages.Bye(source=self.source))
-        for dealer in (*self._learners.values(), self._head.dealer):
+        for dealer in (*(each.dealer for each in self._learners.values()), self._head.dealer):
             dealer.close()
         self._parameters.subscriber.close()
 
@@ -202,9 +196,10 @@ class ActorSession:
         now = time.monotonic()
         for message in self._head.poll(now):
             self._from_head(message)
+        self._connect()
         self._parameters.receive()
-        for agent, dealer in self._learners.items():
-            self._converse(agent, dealer, now)
+        for agent in self._learners:
+            self._converse(agent, now)
         if now - self._beat_at >= _BEAT_SECONDS:
             self._beat(now)
 
@@ -214,96 +209,46 @@ class ActorSession:
                 self._run_id = message.run_id
                 self._waiting = False
             case messages.Lease():
-                self._leases.append(
-                    Ticket(
-                        kind=message.ticket_kind,
-                        iteration=message.iteration,
-                        index=message.index,
-                        seeds=message.seeds,
-                        versions=message.versions,
-                        greedy=message.greedy,
-                    )
-                )
+                self._lease(message)
             case _:
                 _LOG.warning("unexpected kind=%s", message.kind)
-        self._connect()
+
+    def _lease(self, lease: messages.Lease) -> None:
+        ticket = ticket_of(lease)
+        if not ticket.seeds or len(ticket.versions) != self._num_agents:
+            _LOG.warning("unplayable ticket=%s", ticket.ticket_id)
+            self.give_back(ticket)
+            self._waiting = False
+            return
+        self._leases.append(ticket)
 
     def _connect(self) -> None:
         """Follow the directory: learners that are new, or that listen elsewhere after a restart."""
         for agent, (trajectories, parameters) in self._head.learners.items():
+            if agent >= self._num_agents:
+                _LOG.warning("unexpected learner agent=%s", agent)
+                continue
             if agent not in self._learners:
-                identity = f"{self.source.name}.{self.source.incarnation}".encode()
-                self._learners[agent] = Dealer(trajectories, identity)
-                self._poller.add(self._learners[agent])
-            self._learners[agent].reconnect(trajectories)
+                self._learners[agent] = Conversation(
+                    agent, self.source, self.book, self._parameters, trajectories
+                )
+                self._poller.add(self._learners[agent].dealer)
+            self._learners[agent].dealer.reconnect(trajectories)
             self._parameters.follow(agent, parameters)
 
-    def _converse(self, agent: int, dealer: Dealer, now: float) -> None:
-        """Open the conversation where needed, hear the learner out, send what it granted."""
-        if dealer.take_connected() or agent not in self._opened_at:
-            self._open(agent, dealer, now)
-        while (frames := dealer.recv()) is not None:
-            self._from_learner(frames, agent)
-        if self.book.incarnation(agent) < 0 and now - self._opened_at[agent] >= _OPEN_SECONDS:
-            self._open(agent, dealer, now)
-        while (entry := self.book.to_send(agent)) is not None:
-            sequence, parcel = entry
-            if not dealer.send(self._trajectory(agent, sequence, parcel), parcel.body):
-                break
-            self.book.sent(agent, sequence)
-
-    def _open(self, agent: int, dealer: Dealer, now: float) -> None:
-        self._opened_at[agent] = now
-        opening = messages.Open(protocol=messages.PROTOCOL, source=self.source, run_id=self._run_id)
-        if dealer.send(opening):
-            self.book.on_open(agent)
-
-    def _from_learner(self, frames: Frames, agent: int) -> None:
-        try:
-            message = codec.unpack(frames.header, messages.TRAJECTORY_KINDS)
-        except Refused as refusal:
-            _LOG.warning("refused agent=%s reason=%s", agent, refusal)
+    def _converse(self, agent: int, now: float) -> None:
+        news = self._learners[agent].turn(self._run_id, now)
+        if not news:
             return
-        match message:
-            case messages.Parameters() if frames.body is not None:
-                self._parameters.keep(message, bytes(frames.body))
-            case messages.Credit():
-                self.book.on_credit(
-                    agent, message.learner_incarnation, message.amount, opens=message.opens
-                )
-            case messages.Settle():
-                for parcel, outcome in self.book.on_settle(
-                    agent, message.learner_incarnation, message.outcomes
-                ):
-                    self._settled(parcel.ticket, outcome)
-                account = self.book.account(agent)
-                self._counters.set_settled(agent, account.produced - account.unsettled)
-            case messages.Reject():
-                raise RuntimeError(f"learner {agent} refuses this actor: {message.reason}")
-            case messages.Missing():
-                _LOG.warning("missing agent=%s version=%s", message.agent, message.version)
-                self._unavailable = True
-            case _:
-                _LOG.warning("unexpected kind=%s", message.kind)
+        for parcel, outcome in news:
+            self._settled(parcel.ticket, outcome)
+        account = self.book.account(agent)
+        self._counters.set_settled(agent, account.produced - account.unsettled)
 
     def _settled(self, ticket: Ticket, outcome: str) -> None:
-        """A slice that its learner cannot use must be played again, by somebody."""
-        if outcome not in (TRAINED, Reason.DUPLICATE, Reason.SHUTDOWN):
+        """What was not trained may have to be played again; a duplicate's twin may be lost."""
+        if outcome not in (TRAINED, Reason.SHUTDOWN):
             self.give_back(ticket)
-
-    def _trajectory(self, agent: int, sequence: int, parcel: _Parcel) -> messages.Trajectory:
-        return messages.Trajectory(
-            source=self.source,
-            learner_incarnation=self.book.incarnation(agent),
-            run_id=self._run_id,
-            agent=agent,
-            sequence=sequence,
-            iteration=parcel.ticket.iteration,
-            index=parcel.ticket.index,
-            versions=parcel.ticket.versions,
-            tensors=parcel.tensors,
-            digest=parcel.digest,
-        )
 
     def _hello(self, source: messages.Source) -> messages.Hello:
         return messages.Hello(
@@ -325,11 +270,16 @@ class ActorSession:
 
     def totals(self) -> Totals:
         """Trajectories of all agents, produced and unsettled."""
-        accounts = [self.book.account(agent) for agent in range(self._num_agents)]
-        return Totals(
-            produced=sum(account.produced for account in accounts),
-            unsettled=sum(account.unsettled for account in accounts),
-        )
+        produced = sum(self.book.account(agent).produced for agent in range(self._num_agents))
+        return Totals(produced, self.book.unsettled)
+
+    def held(self) -> dict[str, tuple[int, int]]:
+        """Bytes kept here and the most that may be: of unsettled trajectories, of parameters."""
+        cache, parcels = self._parameters, self.book.payloads()
+        return {
+            "unsettled": (sum(len(p.body) for p in parcels), self.book.capacity * codec.BODY_LIMIT),
+            "parameters": (cache.num_bytes, cache.limit_bytes),
+        }
 
     def _beat(self, now: float) -> None:
         self._beat_at = now
@@ -346,5 +296,5 @@ class ActorSession:
         )
 
     def _check_leaving(self) -> None:
-        if self._head.phase != "run":
+        if self._leaving or self._head.phase != "run":
             raise Leaving

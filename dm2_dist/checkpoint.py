@@ -5,6 +5,7 @@ beside, flushed, and renamed; so there is always a whole newest commit, and star
 Parameter versions that actors may still ask for lie next to the commits in `parameters/`.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -15,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dm2_dist.run_directory import write_atomically
+from dm2_dist.run_directory import sync_folder, write_atomically, write_durably
 
 _LOG = logging.getLogger(__name__)
 _KEPT_COMMITS = 3
+_DRAFT = ".draft-"
 _MANIFEST = "manifest.json"
 
 
@@ -44,27 +46,40 @@ def save(folder: Path, sequence: int, facts: Mapping[str, Any], files: Mapping[s
 
     Args:
         folder: checkpoints of one agent.
-        sequence: grows by one per commit, also over damaged ones that were skipped.
+        sequence: grows by one per commit, also over damaged ones that were skipped, and over those
+            that failed: what a failed flush left in memory must not be taken for what is on disk.
         facts: JSON-able numbers and words (version, env steps, books).
         files: name -> bytes, for instance `state.safetensors`.
+
+    Raises:
+        OSError: it may or may not be on disk, and must be written again; the one before is.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".draft-{sequence:08d}"
+    draft = folder / f"{_DRAFT}{sequence:08d}"
     if draft.exists():
         shutil.rmtree(draft)
-    draft.mkdir()
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     manifest = {"sequence": sequence, "facts": dict(facts), "sha256": digests}
-    for name, data in [*files.items(), (_MANIFEST, json.dumps(manifest).encode())]:
-        with (draft / name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    _sync_folder(draft)
-    draft.rename(folder / f"commit-{sequence:08d}")
-    _sync_folder(folder)
+    os.mkdir(draft)
+    try:
+        for name, data in [*files.items(), (_MANIFEST, json.dumps(manifest).encode())]:
+            write_durably(draft / name, data)
+        sync_folder(draft)
+        os.rename(draft, folder / f"commit-{sequence:08d}")
+    except OSError:
+        shutil.rmtree(draft, ignore_errors=True)  # a full disk needs its bytes back
+        raise
+    sync_folder(folder)
     for old in commits(folder)[:-_KEPT_COMMITS]:
-        shutil.rmtree(old)
+        shutil.rmtree(old, ignore_errors=True)  # whatever stays goes with the next commit
+
+
+def tidy(folder: Path) -> None:
+    """Remove what writers that were killed left half done; for the one who will write next."""
+    for draft in folder.glob(f"{_DRAFT}*"):
+        shutil.rmtree(draft, ignore_errors=True)
+    for file in (folder / "parameters").glob(".*.tmp"):
+        file.unlink(missing_ok=True)
 
 
 def commits(folder: Path) -> list[Path]:
@@ -104,14 +119,6 @@ def _read(path: Path, skipped: int) -> Commit:
     return Commit(int(manifest["sequence"]), manifest["facts"], files, skipped)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def save_parameters(folder: Path, version: int, data: bytes) -> None:
     """Keep the safetensors bytes of one published policy version."""
     (folder / "parameters").mkdir(parents=True, exist_ok=True)
@@ -136,10 +143,11 @@ def parameter_versions(folder: Path) -> list[int]:
 
 
 def prune_parameters(folder: Path, keep_from: int) -> None:
-    """Delete versions older than `keep_from`."""
+    """Delete versions older than `keep_from`; what cannot be deleted now goes with the next."""
     for version in parameter_versions(folder):
         if version < keep_from:
-            _parameters_path(folder, version).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                _parameters_path(folder, version).unlink()
 
 
 def _parameters_path(folder: Path, version: int) -> Path:

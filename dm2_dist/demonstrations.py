@@ -16,6 +16,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from dm2_dist import containment
 from dm2_dist.run_directory import write_atomically
 from dm2_dist.trajectory import SLICE_FIELDS, Slice
 
@@ -120,6 +121,11 @@ def check(folder: Path, map_name: str, sizes: tuple[int, int, int], episodes: in
     Raises:
         DemonstrationsError: another map, another size, or too few episodes.
     """
+    if escape := containment.first_escape(folder, ()):
+        raise DemonstrationsError(
+            f"{escape} is a link or a special file, which may lead out of the folder; put the file "
+            "itself in its place"
+        )
     card = read_card(folder)
     if card.map != map_name:
         raise DemonstrationsError(

@@ -5,6 +5,7 @@ Files (names are stable): `config.json`, `summary.json`, `evaluations.jsonl`, `m
 `scenario.toml` or `scenario.json`, its own copy, which every process of the run reads.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,14 +16,17 @@ from typing import Any
 
 import filelock
 
+from dm2_dist import child, containment, provenance
 from dm2_dist import config as configuration
-from dm2_dist import provenance
 from dm2_dist.config import RunConfig
 from dm2_dist.envs.starcraft.importing import StarcraftImportError
 from dm2_dist.envs.starcraft.installation import InstallationError
 
 _GAME = ("starcraft2", "starcraft2_build", "starcraft2_program", "starcraft2_map_sha256")
 """What must not change within a run that plays StarCraft II."""
+
+_OURS = ("checkpoints", "ledger", "logs", "post_mortem")
+"""Folders that a run writes."""
 
 
 class RunDirectoryError(Exception):
@@ -120,6 +124,11 @@ def acquire(
     directory = RunDirectory(root)
     if resume and not directory.config.exists():
         raise RunDirectoryError(f"--resume: {root} holds no run to continue")
+    if escape := containment.first_escape(root, _OURS):
+        raise RunDirectoryError(
+            f"{escape} is a link or a special file, which may lead out of the run; put the file "
+            "or folder itself in its place"
+        )
     found = _versions(config)
     try:
         for folder in (directory.root, directory.ledger, directory.logs):
@@ -135,7 +144,12 @@ def acquire(
             f"{root} cannot be written ({error.strerror}); choose another --run-dir"
         ) from error
     try:
+        for draft in root.glob(".*.tmp"):
+            draft.unlink(missing_ok=True)  # of a launcher or a head that was killed
         _claim(directory, config, found, resume=resume)
+    except OSError as error:
+        lock.release()
+        raise RunDirectoryError(child.explain(error)) from error
     except BaseException:
         lock.release()
         raise
@@ -243,34 +257,52 @@ def _write_config(directory: RunDirectory, config: RunConfig, found: dict[str, s
     write_atomically(directory.config, json.dumps(document, indent=2).encode())
 
 
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file and flush it to the disk; half of it may be there after an error."""
+    with child.named(path), path.open("wb", buffering=0) as file:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(file.fileno(), left) :]
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk: what was renamed stays renamed."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with child.named(folder):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file so that readers and crashes see the old bytes or the new ones, never half."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        write_durably(draft, data)
+        os.rename(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
     """Append one JSON object as a line; it begins a new one, whatever a crash left at the end."""
-    with path.open("a+b") as file:
-        line = json.dumps(record) + "\n"
+    line = json.dumps(record).encode() + b"\n"
+    with child.named(path), path.open("a+b", buffering=0) as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
-            line = line if file.read() == b"\n" else f"\n{line}"
-        file.write(line.encode())
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        while line:
+            line = line[os.write(file.fileno(), line) :]
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """All complete lines of a JSON-lines file; a line cut by a crash is left out."""
-    if not path.exists():
-        return []
     records = []
-    for line in path.read_text().splitlines():
-        try:
+    for line in path.read_bytes().split(b"\n") if path.exists() else ():
+        with contextlib.suppress(ValueError):
             records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
+    return [record for record in records if isinstance(record, dict)]

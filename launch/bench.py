@@ -8,10 +8,8 @@ differ. What is measured and how: `launch.measurement`, and `launch.simulator_be
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
@@ -20,7 +18,7 @@ from rich.table import Table
 
 from dm2_dist import presets
 from dm2_dist.config import Algorithm, RunConfig
-from launch import measurement, simulator_bench, simulator_table
+from launch import host, measurement, simulator_bench, simulator_table
 from launch.measurement import Row
 from launch.simulator_bench import SimulatorBench
 
@@ -60,12 +58,12 @@ def main(words: Sequence[str]) -> int:
     if bench.what in ("all", "inference"):
         rows += measurement.inference(base, bench.seconds)
     if bench.what in ("all", "learner", "pipeline"):
-        with tempfile.TemporaryDirectory(prefix="dm2-bench-") as folder:
-            config = measurement.with_demonstrations(base, Path(folder))
+        with host.sockets_folder() as folder:  # if we are killed, the next start removes it
+            config = measurement.with_demonstrations(base, folder)
             if bench.what == "learner":
-                rows.append(measurement.learners_alone(config, Path(folder)))
+                rows.append(measurement.learners_alone(config, folder))
             else:
-                rows += measurement.pipeline(config, Path(folder), bench.actors, bench.seconds)
+                rows += measurement.pipeline(config, folder, bench.actors, bench.seconds)
     _print(rows, config=base, as_json=bench.json)
     return 0
 

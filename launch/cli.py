@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,13 @@ _USAGE = """\
 usage: dm2 COMMAND [options]      (dm2 COMMAND --help tells the options)
 
   local        train on this machine: head, learners and actors, watched until the end
+  head         coordinate a run whose learners and actors are on other hosts
+  learner      train one agent of such a run
+  actor        play for such a run; needs nothing but the head's address
+  head         coordinate a run of several hosts
+  learner      train one agent of such a run
+  actor        play for such a run
+  keys         make, show and change the keys of such a run
   record       play a run's policies and keep the episodes as demonstrations
   evaluate     play a run's policies greedily and print how good they are
   curves       draw the win rate and return of runs over env steps
@@ -30,6 +38,7 @@ usage: dm2 COMMAND [options]      (dm2 COMMAND --help tells the options)
   replay       show a recorded battle as a page, a GIF or an MP4
   bench        measure the pipeline and its parts
   doctor       look at this machine and at StarCraft II, and name the mend for what is wrong
+  chaos        disturb a run on purpose: kill, stop, slow, cut off and garble its processes
   sc2-standin  install a stand-in for StarCraft II, to rehearse a run without the game
 """
 
@@ -101,7 +110,7 @@ def _dispatch(words: list[str]) -> int:
         case "local":
             return _local(rest)
         case "show-config":
-            shown = _parse(ShowConfig, command, rest, ShowConfig(_base(rest)))
+            shown = _parse(ShowConfig, command, rest, ShowConfig(base_of(rest)))
             print(configuration.to_json(shown.run))
             return 0
         case "curves":
@@ -113,29 +122,47 @@ def _dispatch(words: list[str]) -> int:
 
 def _hand_over(command: str, rest: list[str]) -> int:
     """Commands with a module of their own, imported when they are asked for."""
+    run: Callable[[list[str]], int]
     match command:
         case "record" | "evaluate":
             from launch import frozen_commands
 
-            play = frozen_commands.record if command == "record" else frozen_commands.evaluate
-            return play(rest)
+            run = frozen_commands.record if command == "record" else frozen_commands.evaluate
         case "replay":
             from launch import replay
 
-            return replay.main(rest)
+            run = replay.main
         case "bench":
             from launch import bench
 
-            return bench.main(rest)
+            run = bench.main
         case "doctor":
             from launch import doctor
 
-            return doctor.main(rest)
+            run = doctor.main
+        case "head" | "learner" | "actor":
+            from launch import roles
+
+            run = partial(roles.main, command)
+        case "head" | "learner" | "actor":
+            from launch import roles
+
+            run = partial(roles.main, command)
+        case "keys":
+            from launch import keys
+
+            run = keys.main
+        case "chaos":
+            from launch import chaos
+
+            run = chaos.main
         case "sc2-standin":
             from launch import sc2_standin
 
-            return sc2_standin.main(rest)
-    return _fail(f"unknown command {command!r}; `dm2 --help` lists them", 2)
+            run = sc2_standin.main
+        case _:
+            return _fail(f"unknown command {command!r}; `dm2 --help` lists them", 2)
+    return run(rest)
 
 
 def _parse(kind: type[Any], command: str, words: list[str], default: Any = None) -> Any:
@@ -150,8 +177,8 @@ def _parse(kind: type[Any], command: str, words: list[str], default: Any = None)
     )
 
 
-def _base(words: list[str]) -> RunConfig:
-    """What the flags start from: the run to be resumed, or a preset for the environment named."""
+def base_of(words: list[str]) -> RunConfig:
+    """What a run's flags start from: the run to be resumed, or a preset for its environment."""
     folder = _value_of("--run-dir", words)
     name = _value_of("--preset", words)
     if "--resume" in words:
@@ -173,7 +200,7 @@ def _value_of(flag: str, words: list[str]) -> str | None:
 
 
 def _local(words: list[str]) -> int:
-    local = _parse(Local, "local", words, Local(_base(words)))
+    local = _parse(Local, "local", words, Local(base_of(words)))
     if local.actors < 1:
         raise ConfigError(f"actors is {local.actors}; it must be at least 1")
     if local.metrics_port is not None and not 0 <= local.metrics_port < 2**16:

@@ -9,6 +9,7 @@ world by `launch.head` (`learner_report`, `want`, `gone`, `evaluate_result`), as
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dm2_dist import ticket as tickets
 from dm2_dist.config import RunConfig
@@ -36,6 +37,20 @@ class LearnerReport:
     finished: bool
 
 
+class LeaseAccount(NamedTuple):
+    """Leases of one head: leased = fulfilled + reissued + open."""
+
+    leased: int
+    fulfilled: int
+    reissued: int
+    open: int
+
+    @property
+    def imbalance(self) -> int:
+        """Difference of the two sides; anything but 0 is a bug."""
+        return self.leased - self.fulfilled - self.reissued - self.open
+
+
 @dataclass(frozen=True, slots=True)
 class _Lease:
     actor: Actor
@@ -49,6 +64,7 @@ class Dispatcher:
     num_agents: K, learners that must receive every training ticket.
     lease_seconds: after this long a ticket goes to another actor; the later result is a duplicate.
     evaluated: versions whose evaluation is on record.
+    leased, fulfilled, reissued: see `LeaseAccount`.
     """
 
     config: RunConfig
@@ -60,12 +76,19 @@ class Dispatcher:
     _hungry: OrderedDict[Actor, None] = field(default_factory=OrderedDict)
     _played: dict[int, set[int]] = field(default_factory=dict)
     _env_steps: dict[int, int] = field(default_factory=dict)
+    leased: int = 0
+    fulfilled: int = 0
     reissued: int = 0
 
     def learner_report(self, agent: int, report: LearnerReport) -> None:
         """Take in what learner `agent` has; a restarted learner may have less than before."""
         self._reports[agent] = report
-        self._env_steps |= report.env_steps
+        # What no learner retains, no open ticket needs: this stays as small as their reports.
+        self._env_steps = {
+            version: steps
+            for known in self._reports.values()
+            for version, steps in known.env_steps.items()
+        }
         self._drop_fulfilled()
 
     def want(self, actor: Actor) -> None:
@@ -85,7 +108,8 @@ class Dispatcher:
             if name not in ticket_ids:
                 self.give_back(actor, name)
         for name in ticket_ids:
-            self._leases.setdefault(name, _Lease(actor, now + self.lease_seconds))
+            if name not in self._leases:
+                self._grant(name, actor, now)
 
     def gone(self, actor: Actor) -> int:
         """An actor died or left: its leases end. Returns how many."""
@@ -109,7 +133,7 @@ class Dispatcher:
             if not self._hungry:
                 return
             actor, _ = self._hungry.popitem(last=False)
-            self._leases[ticket.ticket_id] = _Lease(actor, now + self.lease_seconds)
+            self._grant(ticket.ticket_id, actor, now)
             yield actor, ticket
 
     @property
@@ -146,6 +170,10 @@ class Dispatcher:
         ]
         return min(needed)
 
+    def knows(self, version: int) -> bool:
+        """Whether all learners have this version, and its env steps are known."""
+        return version <= self.version and version in self._env_steps
+
     def env_steps_of(self, version: int) -> int:
         """Training env steps up to a version that some learner still retains or retained."""
         return self._env_steps[version]
@@ -174,9 +202,19 @@ class Dispatcher:
         interval = self.config.evaluation.interval_env_steps
         return self._env_steps[version] // interval > before // interval
 
+    def account(self) -> LeaseAccount:
+        """What became of the leases that this head gave out or took over."""
+        return LeaseAccount(self.leased, self.fulfilled, self.reissued, len(self._leases))
+
+    def _grant(self, ticket_id: str, actor: Actor, now: float) -> None:
+        self._leases[ticket_id] = _Lease(actor, now + self.lease_seconds)
+        self.leased += 1
+
     def _drop_fulfilled(self) -> None:
-        for name in [name for name in self._leases if self._is_done(name)]:
+        done = [name for name in self._leases if self._is_done(name)]
+        for name in done:
             del self._leases[name]
+        self.fulfilled += len(done)
 
     def _expire(self, now: float) -> None:
         self._drop_fulfilled()

@@ -11,15 +11,16 @@ import time
 from collections import deque
 from typing import Any
 
-from dm2_dist.comms import codec, messages
-from dm2_dist.comms.refusal import Refused
-from dm2_dist.comms.sockets import Poller, Router
+from dm2_dist.comms import messages
+from dm2_dist.comms.sockets import PeerFrames, Poller, Router
 from dm2_dist.config import RunConfig, to_json
 from dm2_dist.envs.interface import EnvironmentSpec
 from dm2_dist.run_directory import RunDirectory
-from dm2_dist.ticket import Ticket, lag_of
-from launch import status
+from dm2_dist.ticket import Ticket
+from launch import overview
+from launch.announcement import Announcements
 from launch.dispatcher import Dispatcher, LearnerReport
+from launch.reception import Facts, FromPeer, Reception, ToHead, object_to
 from launch.record import RunRecord
 from launch.status import Peer, Speed
 
@@ -28,6 +29,10 @@ _SILENCE_SECONDS = 10.0
 _LEASE_SECONDS = 300.0
 _DRAIN_SECONDS = 60.0
 _STOP_SECONDS = 30.0
+_TURN = 1024
+"""Messages read before everything else has its turn."""
+_SHOWN_EVALUATIONS = 500
+"""Newest evaluations in a STATUS: a header has a limit."""
 
 
 class Head:
@@ -46,7 +51,10 @@ class Head:
         self.record = RunRecord.open(directory, config)
         self.dispatcher = Dispatcher(config, spec.num_agents, _LEASE_SECONDS)
         self.dispatcher.evaluated = self.record.evaluated_versions
+        self.announcements = Announcements.open(directory, spec.num_agents)
         self.router = Router(address)
+        facts = Facts(config, spec.num_agents)
+        self.reception = Reception(self.router, facts, self._refused)
         self.poller = Poller()
         self.poller.add(self.router)
         self.peers: dict[str, Peer] = {}
@@ -57,27 +65,30 @@ class Head:
         self.done = False
         self.events: deque[str] = deque(maxlen=20)
         self._phase_since = time.monotonic()
-        self._speed = Speed()
+        self.speed = Speed()
 
     def step(self, timeout: float) -> None:
         """Wait for messages, answer them, lease tickets, move the run along."""
         self.poller.wait(timeout)
-        while (received := self.router.recv()) is not None:
-            identity, header, _ = received
-            try:
-                self._handle(identity, codec.unpack(header, messages.CONTROL_KINDS))
-            except Refused as refusal:
-                _LOG.warning("refused peer=%s reason=%s", identity, refusal)
+        for received in self.router.waiting(_TURN):
+            self.receive(received)
         now = time.monotonic()
         self._forget_silent(now)
         if self.phase == "run":
             for (name, incarnation), ticket in self.dispatcher.assignments(now):
                 self._lease(name, incarnation, ticket)
+        self.announcements.save(now)
         self._advance(now)
 
     # --- messages ---
 
-    def _handle(self, identity: bytes, message: messages.Message) -> None:
+    def receive(self, received: PeerFrames) -> None:
+        """Take in one message; whatever it is, this does not raise."""
+        message = self.reception.read(received)
+        if message is not None:
+            self._handle(received.peer, message)
+
+    def _handle(self, identity: bytes, message: ToHead) -> None:
         match message:
             case messages.Hello():
                 self._hello(identity, message)
@@ -85,64 +96,47 @@ class Head:
                 self._command(identity, message)
             case messages.Exited():
                 self._exited(message)
-            case (
-                messages.LearnerBeat()
-                | messages.ActorBeat()
-                | messages.Want()
-                | messages.Returned()
-                | messages.Result()
-                | messages.Bye()
-            ):
-                self._from_peer(identity, message)
             case _:
-                _LOG.warning("unexpected kind=%s", message.kind)
+                self._from_peer(identity, message)
+
+    def _refused(self, identity: bytes) -> None:
+        """What could not be used may have been a request: have its sender say HELLO again."""
+        for peer in [peer for peer in self.peers.values() if peer.identity == identity]:
+            if self.reception.is_banned(identity):
+                self._event(f"{peer.hello.source.name} is banned: too much of it was refused")
+                self._lose(peer)
+            else:
+                self.router.send(identity, self._unknown())
 
     def _hello(self, identity: bytes, hello: messages.Hello) -> None:
         known = self.peers.get(hello.source.name)
-        if hello.protocol != messages.PROTOCOL:
-            reason = (
-                f"{hello.source.name} speaks protocol {hello.protocol} but this run speaks "
-                f"{messages.PROTOCOL}; install the same version of dm2-dist everywhere"
-            )
-            self.router.send(identity, messages.Reject(reason=reason))
-            return
-        if known is not None and known.hello.source.incarnation > hello.source.incarnation:
-            self.router.send(
-                identity, messages.Reject(reason="a newer incarnation of this name is known")
-            )
+        objection = object_to(hello, known, len(self.peers))
+        if objection:
+            self.router.send(identity, messages.Reject(reason=objection))
             return
         if known is not None and known.hello.source.incarnation != hello.source.incarnation:
             self._lose(known)
         now = time.monotonic()
         self.peers[hello.source.name] = Peer(identity, hello, now)
         self.dispatcher.holds(_key(hello.source), hello.holding, now)
+        if hello.role == "actor":
+            self.announcements.greet(hello.source)
         self.router.send(
             identity,
             messages.Welcome(
                 run_id=self.directory.root.name,
                 head_incarnation=self.incarnation,
                 config_json=to_json(self.config),
-                learners=self._directory(),
+                learners=overview.directory(self.peers),
             ),
         )
         if hello.role == "learner":
-            self._broadcast(messages.Directory(learners=self._directory()), "actor")
+            self._broadcast(messages.Directory(learners=overview.directory(self.peers)), "actor")
 
-    def _from_peer(
-        self,
-        identity: bytes,
-        message: messages.LearnerBeat
-        | messages.ActorBeat
-        | messages.Want
-        | messages.Returned
-        | messages.Result
-        | messages.Bye,
-    ) -> None:
+    def _from_peer(self, identity: bytes, message: FromPeer) -> None:
         peer = self.peers.get(message.source.name)
         if peer is None or peer.hello.source.incarnation != message.source.incarnation:
-            # Unknown, or given up on after a silence: no head has incarnation 0, so it says HELLO.
-            orders = messages.Orders(head_incarnation=0, keep_from=0, phase=self.phase)
-            self.router.send(identity, orders)
+            self.router.send(identity, self._unknown())
             return
         peer.last_heard = time.monotonic()
         match message:
@@ -151,6 +145,7 @@ class Head:
             case messages.ActorBeat():
                 peer.beat = message
                 self.record.note_actor(message)
+                self.announcements.note(message)
                 self.router.send(identity, self._orders())
             case messages.Want():
                 peer.playing = False
@@ -160,6 +155,8 @@ class Head:
             case messages.Result():
                 self._result(message)
             case messages.Bye():
+                if isinstance(peer.beat, messages.ActorBeat):
+                    self.announcements.leave(message.source, peer.beat.unsettled)
                 self._lose(peer)
 
     def _learner_beat(self, peer: Peer, beat: messages.LearnerBeat) -> None:
@@ -177,13 +174,13 @@ class Head:
         self.record.note_learner(beat)
         self.router.send(peer.identity, self._orders())
         if self.dispatcher.version >= 0:
-            self._speed.note(time.monotonic(), self.dispatcher.env_steps)
+            self.speed.note(time.monotonic(), self.dispatcher.env_steps)
 
     def _result(self, result: messages.Result) -> None:
         _, version, index = result.ticket_id.split("/")
         if int(version) in self.dispatcher.evaluated:
             return
-        if int(version) > self.dispatcher.version:
+        if not self.dispatcher.knows(int(version)):
             # A new head that has not heard the learners yet, or a learner that fell back.
             self.dispatcher.give_back(_key(result.source), result.ticket_id)
             return
@@ -203,19 +200,26 @@ class Head:
 
     def _command(self, identity: bytes, command: messages.Command) -> None:
         self.record.restarts |= command.restarts
-        if command.name == "drain" and self.phase == "run":
-            self.interrupted = True
-            self._event("draining: " + command.detail)
-            self._enter("drain")
+        if command.name == "drain":
+            self.drain(command.detail)
         if command.name == "fail" and not self.failure:
             self.failure = command.detail
             self._event(command.detail)
             self._enter("stop")  # nobody can settle with a learner that is not there
         if command.name == "close":
             self.done = True
-        self.router.send(identity, messages.Status(report=self.report()))
+        report = self.report()
+        report["evaluations"] = report["evaluations"][-_SHOWN_EVALUATIONS:]
+        self.router.send(identity, messages.Status(report=report))
 
     # --- the run's course ---
+
+    def drain(self, who: str) -> None:
+        """End the run early: actors stop playing, learners settle what is in hand."""
+        if self.phase == "run":
+            self.interrupted = True
+            self._event("draining: " + who)
+            self._enter("drain")
 
     def _advance(self, now: float) -> None:
         waited = now - self._phase_since
@@ -277,66 +281,18 @@ class Head:
             head_incarnation=self.incarnation, keep_from=self.dispatcher.keep_from, phase=self.phase
         )
 
+    def _unknown(self) -> messages.Orders:
+        """For who is not known, or was given up on: no head has incarnation 0, so it says HELLO."""
+        return messages.Orders(head_incarnation=0, keep_from=0, phase=self.phase)
+
     def _broadcast(self, message: messages.Message, role: str) -> None:
         for peer in self.peers.values():
             if peer.hello.role == role:
                 self.router.send(peer.identity, message)
 
-    def _directory(self) -> dict[str, tuple[str, str]]:
-        return {
-            peer.hello.source.name.removeprefix("learner-"): (
-                peer.hello.trajectory_address,
-                peer.hello.parameter_address,
-            )
-            for peer in self.peers.values()
-            if peer.hello.role == "learner"
-        }
-
-    # --- what people see ---
-
     def report(self) -> dict[str, Any]:
         """The run at a glance: for the terminal, `/status` and the summary."""
-        steps = self.dispatcher.env_steps
-        speed = self._speed.per_second(time.monotonic())
-        left = max(self.config.max_env_steps - steps, 0)
-        evaluations = self.record.evaluations
-        newest = evaluations[-1] if evaluations else {}
-        return {
-            "run_id": self.directory.root.name,
-            "run_directory": str(self.directory.root),
-            "map": self.spec.map_name,
-            "algorithm": self.config.algorithm,
-            "schedule": self.config.schedule,
-            "preset": self.config.preset,
-            "seed": self.config.seed,
-            "state": self._state(),
-            "phase": self.phase,
-            "failure": self.failure,
-            "wall_seconds": self.record.wall_seconds,
-            "env_steps": steps,
-            "max_env_steps": self.config.max_env_steps,
-            "env_steps_per_second": speed,
-            "seconds_left": left / speed if speed > 0 else None,
-            "iterations": max(self.dispatcher.version, 0),
-            "lag": lag_of(self.config.schedule),
-            "win_rate": newest.get("win_rate"),
-            "win_rate_best": max((line["win_rate"] for line in evaluations), default=None),
-            "return_mean": newest.get("return_mean"),
-            "evaluations": evaluations,
-            "actors": status.actors(self.peers, self.record),
-            "learners": status.learners(self.peers, self.spec.num_agents),
-            "ledger": status.ledger(self.peers, self.directory),
-            "tickets": self.dispatcher.ticket_counts(),
-            "restarts": {"actor": 0, "learner": 0, "head": 0} | self.record.restarts,
-            "events": list(self.events),
-        }
-
-    def _state(self) -> str:
-        if self.failure:
-            return "failed"
-        if self.phase != "run":
-            return "draining" if self.interrupted else "finished"
-        return "training" if self.dispatcher.version >= 0 else "starting"
+        return overview.report(self)
 
 
 def _key(source: messages.Source) -> tuple[str, int]:

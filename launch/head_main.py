@@ -2,18 +2,22 @@
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from dm2_dist import child
+from dm2_dist.comms import endpoint, queue_limit
 from dm2_dist.comms.sockets import close_context
 from dm2_dist.envs import make
 from dm2_dist.run_directory import RunDirectory
 from launch.head import Head
+from launch.reception import Reception
 from monitoring.exporter import Exporter, Target, service_discovery
 from monitoring.metrics import HeadMetrics
 
 _LOG = logging.getLogger(__name__)
+_STEP_SECONDS = 0.2
 _SHOW_SECONDS = 1.0
 
 
@@ -30,36 +34,61 @@ def run(name: str, address: str, root: Path, metrics_port: int, incarnation: int
     directory = RunDirectory(root)
     logger = child.begin(name, directory.logs)
     try:
-        config = directory.read_config()
-        spec = make.describe(config.env, config.map)
-        head = Head(config, spec, directory, address, incarnation)
-        display = Display(HeadMetrics(root.name, spec.map_name))
-        exporter = Exporter(
-            display.metrics.registry,
-            port=metrics_port,
-            routes={
-                "/sd": lambda: service_discovery(targets(head)),
-                "/status": lambda: display.newest,
-            },
-        )
-        head.metrics_address = exporter.address
-        logger.info("metrics address=%s", exporter.address)
-        _serve(head, display)
-        head.close()
-        close_context()
-        exporter.close()
+        coordinate(directory, address, metrics_port, incarnation, lambda _head: None)
     except BaseException:
         logger.exception("head failed")
         raise SystemExit(1) from None
 
 
-def _serve(head: Head, display: "Display") -> None:
+def coordinate(
+    directory: RunDirectory,
+    address: str,
+    metrics_port: int,
+    incarnation: int,
+    on_turn: Callable[[Head], None],
+) -> None:
+    """Coordinate the run in `directory` until it is over; writes `summary.json`.
+
+    Args:
+        directory: of the run; the caller holds its lock.
+        address: where the head listens.
+        metrics_port: port of `/metrics`, `/sd` and `/status`; 0 takes a free one.
+        incarnation: of this start.
+        on_turn: called with the head once a second, in between its messages.
+
+    Raises:
+        AddressError: the address cannot be used.
+        RunDirectoryError: the run cannot be read.
+    """
+    config = directory.read_config()
+    spec = make.describe(config.env, config.map)
+    head = Head(config, spec, directory, address, incarnation)
+    display = Display(HeadMetrics(directory.root.name, spec.map_name))
+    exporter = Exporter(
+        display.metrics.registry,
+        port=metrics_port,
+        routes={
+            "/sd": lambda: service_discovery(targets(head)),
+            "/status": lambda: display.newest,
+        },
+    )
+    head.metrics_address = exporter.address
+    _LOG.info("listening address=%s", head.router.address)
+    _LOG.info("metrics address=%s", exporter.address)
     shown_at = 0.0
     while not head.done:
-        head.step(0.2)
+        head.step(_STEP_SECONDS)
         if time.monotonic() - shown_at >= _SHOW_SECONDS:
             shown_at = time.monotonic()
             display.show(head.report())
+            display.show_refusals(head.reception)
+            on_turn(head)
+            for queue, limit in queue_limit.of_head(len(head.peers)).items():
+                display.metrics.queue(queue, limit)
+            display.metrics.keys_refused(sum(endpoint.refused_keys().values()))
+    head.close()
+    close_context()
+    exporter.close()
 
 
 def targets(head: Head) -> list[Target]:
@@ -82,6 +111,18 @@ class Display:
         self.newest: dict[str, Any] = {}
         self._evaluations = -1
         self._restarts: dict[str, int] = {}
+        self._refused: dict[str, int] = {}
+        self._banned: dict[str, int] = {}
+
+    def show_refusals(self, reception: Reception) -> None:
+        """Count what was refused at the head's door, and who was banned."""
+        for reason, count in reception.bans.refusals.items():
+            for _ in range(count - self._refused.get(reason, 0)):
+                self.metrics.message_refused(reason)
+        for role, count in reception.banned.items():
+            for _ in range(count - self._banned.get(role, 0)):
+                self.metrics.peer_banned(role)
+        self._refused, self._banned = dict(reception.bans.refusals), dict(reception.banned)
 
     def show(self, report: dict[str, Any]) -> None:
         """Bring every metric of the head up to date."""

@@ -3,13 +3,16 @@
 Used by `launch.local_run`.
 """
 
+import fcntl
 import logging
+import multiprocessing
 import os
 import re
 import shutil
 import signal
 import site
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +21,12 @@ from pathlib import Path
 from types import FrameType
 
 from dm2_dist.run_directory import RunDirectory
+
+_PREFIX = "dm2-"
+_LOCK = "launcher.lock"
+_TORCH_CACHE = "TORCHINDUCTOR_CACHE_DIR"
+_ABANDONED = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}")
+"""What `tempfile.mkdtemp` makes of the prefix, and nothing else of ours."""
 
 METRICS_PORT = 9400
 """Where `monitoring/prometheus.yml` looks for the head."""
@@ -47,17 +56,85 @@ def interrupts() -> Iterator[Presses]:
         yield presses
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # Whoever pressed once may press again while this process tidies up and leaves.
+            signal.signal(number, signal.SIG_IGN if presses.count else handler)
 
 
 @contextmanager
 def sockets_folder() -> Iterator[Path]:
-    """A short-named private folder: a socket's path may have at most 107 bytes."""
-    folder = Path(tempfile.mkdtemp(prefix="dm2-"))
+    """A short-named private folder: a socket's path may have at most 107 bytes.
+
+    It holds all that a run keeps in the temporary directory. Its lock lives as long as this
+    process, so the next launcher can tell what a killed one left behind, and removes it.
+    """
+    _remove_abandoned(Path(tempfile.gettempdir()))
+    folder, lock = _locked_folder()
+    # NOTE: the process that actors are forked from listens on a socket, too. Its folder has no
+    # public setting; left alone it would be one more that a killed launcher leaves behind.
+    settings = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    settings["tempdir"] = str(folder)
+    # Nothing is compiled by torch here, but it makes a folder for that as soon as it is set up.
+    os.environ.setdefault(_TORCH_CACHE, str(folder))
     try:
         yield folder
     finally:
+        settings.pop("tempdir", None)
+        if os.environ[_TORCH_CACHE] == str(folder):
+            del os.environ[_TORCH_CACHE]
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_folder() -> tuple[Path, int]:
+    """A new folder and the descriptor of its lock, which ends with this process, however it ends.
+
+    A launcher that tidies up may take the folder in the moment before it is locked; then another
+    one is made.
+    """
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        try:
+            lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        except FileNotFoundError:
+            continue
+        if _lock(lock) and (folder / _LOCK).exists():
+            return folder, lock
+        os.close(lock)
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock that is open here, without waiting; False if a living process has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_abandoned(temporary: Path) -> None:
+    """Remove our folders of launchers that were killed; never one whose launcher lives.
+
+    Folders that are not ours, hold no lock, or cannot be removed stay as they are; an empty one
+    was abandoned before it could be locked.
+    """
+    for folder in temporary.glob(f"{_PREFIX}*"):
+        if not _ABANDONED.fullmatch(folder.name):
+            continue
+        try:
+            status = folder.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                continue
+            if not (folder / _LOCK).exists():
+                folder.rmdir()  # refused by the system unless it is empty
+                continue
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            if _lock(lock):
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(lock)
 
 
 def metrics_port(wanted: int | None) -> int:
@@ -111,3 +188,17 @@ def last_error(log: Path) -> str:
     if not lines:
         return f"no log at {log}"
     return re.sub(r"^\S+ \S+ [A-Z]+ \S+ ", "", lines[-1])
+
+
+def check_device(device: str) -> None:
+    """Check that the device of a run is there.
+
+    Raises:
+        RunFailedError: it is not.
+    """
+    if device == "cpu":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise RunFailedError("device is cuda but no CUDA device is there; choose --device cpu")

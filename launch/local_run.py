@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from rich.console import Console
 
 import actors.main
 import learners.process
-from dm2_dist import demonstrations, run_directory
-from dm2_dist.child import HOPELESS
-from dm2_dist.comms import codec, messages
+from dm2_dist import checkpoint, child, demonstrations, run_directory
+from dm2_dist.comms import codec, counter_file, messages
+from dm2_dist.comms.refusal import Refused
 from dm2_dist.comms.sockets import Dealer
 from dm2_dist.config import ConfigError, RunConfig
 from dm2_dist.envs import make
@@ -26,9 +27,11 @@ from dm2_dist.envs.interface import EnvironmentSpec
 from dm2_dist.envs.starcraft import installation, orphan
 from dm2_dist.envs.starcraft import site as sites
 from dm2_dist.run_directory import RunDirectory
-from launch import head_main, host
+from launch import head_main, host, roster, warm_context
 from launch.record import RunRecord
+from launch.roster import Roster, RosterError
 from launch.supervisor import ChildSpec, Exit, Supervisor
+from launch.warm_context import WarmContext
 from monitoring.progress import ProgressView
 
 _LOG = logging.getLogger(__name__)
@@ -62,17 +65,21 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
     """
     spec = make.describe(config.env, config.map)
     config = run_directory.pin_scenario(config)
-    config = _with_demonstrations(config, spec)
-    _check_device(config)
+    config = with_demonstrations(config, spec)
+    host.check_device(config.device)
     metrics_port = host.metrics_port(options.metrics_port)
     root = options.run_dir.absolute()
     directory, lock = run_directory.acquire(root, config, resume=options.resume)
     console = Console()
-    with lock, host.sockets_folder() as folder:
+    with lock, host.interrupts() as presses, host.sockets_folder() as folder:
         host.log_to(directory)
+        try:
+            roster.sweep(root)
+        except RosterError as error:
+            raise host.RunFailedError(str(error)) from error
         games = root / sites.FOLDER
         orphan.reap(games)  # of an earlier stretch of this run
-        launcher = _Launcher(options, directory, folder, metrics_port)
+        launcher = _Launcher(options, config, directory, folder, metrics_port)
         with ProgressView(console, plain=options.plain) as view:
             view.event(f"run directory {directory.root}")
             if config.env == "smac":
@@ -80,10 +87,12 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
                 view.event(f"every actor plays {played.summary}")
             view.event(f"metrics at http://127.0.0.1:{metrics_port}/metrics, targets at /sd")
             try:
-                launcher.run(view, spec.num_agents)
+                launcher.run(view, spec.num_agents, presses)
             finally:
                 launcher.close()  # whatever happened, no child outlives the run
                 orphan.reap(games)  # nor does a game of a child that was killed
+                for agent in range(spec.num_agents):
+                    checkpoint.tidy(directory.checkpoints(agent))  # nor a draft of one
         if not launcher.head_done:
             record = RunRecord.open(directory, config)
             record.restarts = launcher.restarts
@@ -93,7 +102,7 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
     return 130 if launcher.interrupted else 0
 
 
-def _with_demonstrations(config: RunConfig, spec: EnvironmentSpec) -> RunConfig:
+def with_demonstrations(config: RunConfig, spec: EnvironmentSpec) -> RunConfig:
     """Check the demonstrations and pin them: an absolute path and the digest of what is there."""
     if not config.uses_demonstrations:
         return config
@@ -114,15 +123,6 @@ def _with_demonstrations(config: RunConfig, spec: EnvironmentSpec) -> RunConfig:
     return replace(config, demonstrations=str(folder), demonstrations_sha256=found)
 
 
-def _check_device(config: RunConfig) -> None:
-    if config.device == "cpu":
-        return
-    import torch
-
-    if not torch.cuda.is_available():
-        raise host.RunFailedError("device is cuda but no CUDA device is there; choose --device cpu")
-
-
 class _Launcher:
     """The children of one run, and the conversation with its head.
 
@@ -134,6 +134,7 @@ class _Launcher:
     def __init__(
         self,
         options: LocalOptions,
+        config: RunConfig,
         directory: RunDirectory,
         folder: Path,
         metrics_port: int,
@@ -141,37 +142,41 @@ class _Launcher:
         self.interrupted = False
         self.failure = ""
         self.head_done = False
-        self._options, self._directory, self._folder = options, directory, folder
+        self._options, self._config, self._folder = options, config, folder
+        self._directory = directory
         self._metrics_port = metrics_port
         summary = directory.read_summary() or {}
         self._supervisor = Supervisor(summary.get("restarts", {}))
         self._address = f"ipc://{folder}/head"
         self._head = Dealer(self._address, b"launcher")
         self._ending = False
+        self._report: dict[str, Any] = {}  # the head's newest
+        self._listed: dict[str, int] = {}
 
     @property
     def restarts(self) -> dict[str, int]:
         """Restarts of this run so far, by role."""
         return dict(self._supervisor.restarts)
 
-    def run(self, view: ProgressView, num_agents: int) -> None:
+    def run(self, view: ProgressView, num_agents: int, presses: host.Presses) -> None:
         """Start everybody, then show and supervise until the head has ended."""
         deadline, asked_at = float("inf"), 0.0
-        with host.interrupts() as presses:
-            self._start_children(num_agents)
-            while not self._over and time.monotonic() < deadline and presses.count < 2:
-                for ended in self._supervisor.wait(0.1):
-                    self._ended(ended, view)
-                if presses.count and not self.interrupted:
-                    self.interrupted = True
-                    view.event("interrupted: draining; once more to stop at once")
-                if (self.interrupted or self.failure) and deadline == float("inf"):
-                    deadline, asked_at = time.monotonic() + _DRAIN_SECONDS, 0.0
-                if time.monotonic() - asked_at >= _POLL_SECONDS:
-                    asked_at = time.monotonic()
-                    self._command()
-                self._hear(view)
-            self.interrupted = presses.count > 0
+        self._start_children(num_agents)
+        self._list_processes()
+        while not self._over and time.monotonic() < deadline and presses.count < 2:
+            for ended in self._supervisor.wait(0.1):
+                self._ended(ended, view)
+            self._list_processes()
+            if presses.count and not self.interrupted:
+                self.interrupted = True
+                view.event("interrupted: draining; once more to stop at once")
+            if (self.interrupted or self.failure) and deadline == float("inf"):
+                deadline, asked_at = time.monotonic() + _DRAIN_SECONDS, 0.0
+            if time.monotonic() - asked_at >= _POLL_SECONDS:
+                asked_at = time.monotonic()
+                self._command()
+            self._hear(view)
+        self.interrupted = presses.count > 0
 
     @property
     def _over(self) -> bool:
@@ -181,32 +186,62 @@ class _Launcher:
     def close(self) -> None:
         """See every child off: those of an orderly end are leaving, others are not waited for."""
         self._supervisor.stop(patience=10.0 if self.head_done else 0.0)
+        self._list_processes()
         self._head.close()
+
+    def _list_processes(self) -> None:
+        """Keep the roster up to date, for whoever resumes after this launcher was killed."""
+        processes = self._supervisor.pids()
+        if processes == self._listed:
+            return
+        self._listed, metrics = processes, f"127.0.0.1:{self._metrics_port}"
+        listed = Roster(os.getpid(), metrics, str(self._folder), processes)
+        try:
+            roster.write(self._directory.root, listed)
+        except OSError as error:  # the run goes on; who resumes it may have to wait for stragglers
+            _LOG.warning("roster not written: %s", child.explain(error))
 
     def _start_children(self, num_agents: int) -> None:
         """Start head, actors and learners; the actors are forked from one warm process."""
         host.prepare_environment()
-        root = self._directory.root
+        root, on_cpu = self._directory.root, self._config.device == "cpu"
+        if on_cpu:
+            warm_context.begin()
         spawn = multiprocessing.get_context("spawn")
         arguments: dict[str, Any] = {"name": "head-0", "address": self._address, "root": root}
         arguments["metrics_port"] = self._metrics_port
-        self._supervisor.start(ChildSpec("head-0", "head", spawn, head_main.run, arguments))
+        spec = ChildSpec(
+            "head-0", "head", spawn, head_main.run, arguments, progress=self._progress_of_run
+        )
+        self._supervisor.start(spec)
         forkserver = multiprocessing.get_context("forkserver")
         forkserver.set_forkserver_preload(["actors.warm"])
         for index in range(self._options.actors):
             name = f"actor-{index}"
             arguments = {"name": name, "head": self._address, "root": root}
-            spec = ChildSpec(name, "actor", forkserver, actors.main.run, arguments)
+            produced = partial(_produced, self._directory, name)
+            spec = ChildSpec(
+                name, "actor", forkserver, actors.main.run, arguments, progress=produced
+            )
             self._supervisor.start(spec)
-        # Learners may use CUDA, which does not survive a fork. Imported late: it takes a second.
-        from torch import multiprocessing as torch_multiprocessing
-
-        context = torch_multiprocessing.get_context("spawn")
+        # CUDA does not survive a fork.
+        context = WarmContext() if on_cpu else spawn
         for agent in range(num_agents):
             listen = tuple(f"ipc://{self._folder}/{what}-{agent}" for what in ("t", "p"))
             arguments = {"agent": agent, "head": self._address, "listen": listen, "root": root}
             name, target = f"learner-{agent}", learners.process.run
-            self._supervisor.start(ChildSpec(name, "learner", context, target, arguments))
+            progress = partial(self._version_of, agent)
+            spec = ChildSpec(name, "learner", context, target, arguments, progress=progress)
+            self._supervisor.start(spec)
+
+    def _progress_of_run(self) -> int:
+        """What a head is there for: iterations and evaluations, as far as it has said."""
+        return int(self._report.get("iterations", 0)) + len(self._report.get("evaluations", ()))
+
+    def _version_of(self, agent: int) -> int:
+        """The newest version of a learner, as far as the head has said."""
+        rows = self._report.get("learners", ())
+        return max((int(row["version"]) for row in rows if row["agent"] == agent), default=0)
 
     def _ended(self, ended: Exit, view: ProgressView) -> None:
         if ended.role == "head" and ended.exit_code == 0:
@@ -220,7 +255,7 @@ class _Launcher:
         if not ended.gave_up:
             return
         log = self._directory.logs / f"{ended.name}.log"
-        what = "cannot go on" if ended.exit_code == HOPELESS else "keeps failing"
+        what = "cannot go on" if ended.exit_code == child.HOPELESS else "keeps failing"
         reason = f"{ended.name} {what} ({host.last_error(log)}); see {log}"
         if ended.role == "actor" and self._supervisor.alive("actor"):
             view.event(f"{reason}; going on without it")
@@ -240,9 +275,25 @@ class _Launcher:
 
     def _hear(self, view: ProgressView) -> None:
         while (frames := self._head.recv()) is not None:
-            message = codec.unpack(frames.header, messages.CONTROL_KINDS)
+            try:
+                message = codec.unpack(frames.header, messages.CONTROL_KINDS)
+            except Refused as refusal:
+                _LOG.warning("refused from=head reason=%s", refusal)
+                continue
             if isinstance(message, messages.Status):
+                self._report = message.report
                 view.update(message.report)
                 if message.report["phase"] != "run":
                     self._ending = True
                     self._supervisor.end_expected("actor", "learner")
+
+
+def _produced(directory: RunDirectory, name: str) -> int:
+    """Trajectories that an actor produced in all its lives, from its counter files."""
+    total = 0
+    for path in directory.ledger.glob(f"{name}@*.cnt"):
+        try:
+            total += sum(counter_file.read_counters(path).produced)
+        except (OSError, ValueError):
+            _LOG.exception("unreadable counters path=%s", path)
+    return total

@@ -1,24 +1,35 @@
 """The run record: what the run came to, in files that people and programs read.
 
-Owned by the head. `evaluations.jsonl` and `metrics.jsonl` grow while the run goes on;
-`summary.json` is written at every end. The books are closed from what is on disk: the actors'
-counter files and the learners' newest commits.
+Owned by the head. `evaluations.jsonl` and `metrics.jsonl` grow while the run goes on; while the
+disk is full, their lines wait in memory. `summary.json` is written at every end. The books are
+closed from what is on disk: the actors' counter files and the learners' newest commits.
 """
 
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from dm2_dist import checkpoint
+from dm2_dist import checkpoint, child
 from dm2_dist.checkpoint import Commit
 from dm2_dist.comms import counter_file, ledger, messages
 from dm2_dist.config import RunConfig
-from dm2_dist.run_directory import RunDirectory, append_line, read_lines, write_atomically
+from dm2_dist.run_directory import (
+    RunDirectory,
+    RunDirectoryError,
+    append_line,
+    read_lines,
+    write_atomically,
+)
+from launch import announcement
 
 _LOG = logging.getLogger(__name__)
+_UNWRITTEN = 10_000
+"""Lines that may wait for a full disk, a few megabytes."""
 
 
 @dataclass(slots=True)
@@ -27,6 +38,7 @@ class RunRecord:
 
     wall_before: seconds of the earlier stretches of this run, before it was resumed.
     started: `time.monotonic()` when this stretch of the run began.
+    degraded: why lines cannot be written now; empty while they can.
     """
 
     directory: RunDirectory
@@ -35,6 +47,8 @@ class RunRecord:
     started: float
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     restarts: dict[str, int] = field(default_factory=dict)
+    degraded: str = ""
+    _unwritten: deque[tuple[Path, dict[str, Any]]] = field(default_factory=deque)
     _results: dict[int, dict[int, messages.Result]] = field(default_factory=dict)
     _versions_seen: dict[int, int] = field(default_factory=dict)
     _actor_phases: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
@@ -46,7 +60,8 @@ class RunRecord:
 
         There is no summary of a stretch that was killed; its last line tells how long it lasted.
         """
-        evaluations, metrics = read_lines(directory.evaluations), read_lines(directory.metrics)
+        evaluations = _mended(directory.evaluations, {"version", "win_rate"})
+        metrics = _mended(directory.metrics, {"agent", "version"})
         timed = [directory.read_summary() or {}, *evaluations, *metrics]
         record = cls(
             directory=directory,
@@ -92,7 +107,7 @@ class RunRecord:
             "version": version,
         }
         self.evaluations.append(line)
-        append_line(self.directory.evaluations, line)
+        self._append(self.directory.evaluations, line)
         return line
 
     def note_learner(self, beat: messages.LearnerBeat) -> None:
@@ -107,7 +122,25 @@ class RunRecord:
                 "wall_seconds": round(self.wall_seconds, 3),
                 **beat.metrics,
             }
-            append_line(self.directory.metrics, line)
+            self._append(self.directory.metrics, line)
+
+    def _append(self, path: Path, line: dict[str, Any]) -> None:
+        """Write a line, after those that wait; while it cannot be written, it waits, too."""
+        if len(self._unwritten) >= _UNWRITTEN:
+            raise RunDirectoryError(f"{self.degraded} ({_UNWRITTEN} lines wait for it)")
+        self._unwritten.append((path, line))
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        try:
+            while self._unwritten:
+                append_line(*self._unwritten[0])
+                self._unwritten.popleft()
+        except OSError as error:
+            self.degraded = child.explain(error)
+            _LOG.warning("degraded lines=%s reason=%s", len(self._unwritten), self.degraded)
+        else:
+            self.degraded = ""
 
     def note_actor(self, beat: messages.ActorBeat) -> None:
         """Keep an actor's time shares."""
@@ -123,7 +156,12 @@ class RunRecord:
         return total
 
     def write_summary(self, num_agents: int) -> dict[str, Any]:
-        """Close the books and write `summary.json`, from what is on disk."""
+        """Close the books and write `summary.json`, from what is on disk.
+
+        Raises:
+            RunDirectoryError: it cannot be written; the message names the file and the mend.
+        """
+        self._write_waiting()
         commits = newest_commits(self.directory, num_agents)
         totals = close_books(self.directory, commits)
         wall = self.wall_seconds
@@ -155,8 +193,29 @@ class RunRecord:
                 for agent, commit in commits.items()
             },
         }
-        write_atomically(self.directory.summary, json.dumps(summary, indent=2).encode())
+        try:
+            write_atomically(self.directory.summary, json.dumps(summary, indent=2).encode())
+        except OSError as error:
+            raise RunDirectoryError(child.explain(error)) from error
         return summary
+
+
+def _mended(path: Path, keys: set[str]) -> list[dict[str, Any]]:
+    """The lines of a file that have these keys; what a crash tore is taken out of the file.
+
+    Args:
+        path: of JSON lines, with no writer.
+        keys: what every line of ours has.
+    """
+    lines = read_lines(path)
+    whole = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+    if path.exists() and path.read_bytes() != whole:
+        _LOG.warning("mended path=%s lines=%s", path, len(lines))
+        try:
+            write_atomically(path, whole)
+        except OSError as error:
+            _LOG.warning("not mended: %s", child.explain(error))
+    return [line for line in lines if keys <= line.keys()]
 
 
 def shares(phases: Mapping[str, float]) -> dict[str, float]:
@@ -193,6 +252,7 @@ def _book_of(commit: Commit) -> ledger.LearnerBook:
 
 
 def actor_counters(directory: RunDirectory) -> Iterator[ledger.Counters]:
-    """What every incarnation of every actor noted in its counter file."""
+    """What every incarnation of every actor noted in its counter file, or announced from afar."""
     for path in sorted(directory.ledger.glob("*.cnt")):
         yield counter_file.read_counters(path)
+    yield from announcement.read(directory)

@@ -85,7 +85,8 @@ def learners(peers: Mapping[str, Peer], num_agents: int) -> list[dict[str, Any]]
 def ledger(peers: Mapping[str, Peer], directory: RunDirectory) -> dict[str, Any]:
     """The live books.
 
-    Trajectories are counted before they are sent, so a surplus is an error at any time.
+    Trajectories are counted before they are sent, so a surplus is an error at any time: here, that
+    is. Those of actors on other hosts are announced afterwards.
     """
     trained = 0
     dropped: dict[str, int] = {}
@@ -100,6 +101,10 @@ def ledger(peers: Mapping[str, Peer], directory: RunDirectory) -> dict[str, Any]
         dropped[ENV_RESTART] = dropped.get(ENV_RESTART, 0) + cut_off
     accounted = trained + sum(dropped.values())
     produced = sum(sum(entry.produced) for entry in counters) + cut_off
+    # An actor on another host announces what it produced once a second: until it has left, the
+    # learners may have heard of more.
+    if any(entry.announced and not entry.closed for entry in counters):
+        produced = max(produced, accounted)
     return {
         "produced": produced,
         "trained": trained,

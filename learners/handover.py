@@ -44,6 +44,11 @@ class Handover:
             self._training = batch.iteration
             return batch
 
+    def waiting(self) -> list[Batch]:
+        """What nobody has taken yet, oldest first."""
+        with self._condition:
+            return list(self._batches)
+
     def committed(self, iteration: int) -> None:
         """The effect of an iteration is on disk."""
         with self._condition:

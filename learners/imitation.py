@@ -15,6 +15,7 @@ from dm2_dist import networks, seeding, trajectory
 from dm2_dist.config import ImitationConfig
 from dm2_dist.functional import discriminator_gradient, gail
 from dm2_dist.functional.discriminator_gradient import DiscriminatorParameters, Draw
+from learners import finiteness
 from learners.optimiser import Optimiser
 
 _ADAM_EPSILON = 1e-8
@@ -125,7 +126,8 @@ class Imitation:
             iteration: i; keys the draws.
 
         Returns:
-            Metrics, float32 [] each: means over the steps.
+            Metrics, float32 [] each: means over the steps that were not skipped; and
+            `discriminator_skipped`, float32 [steps], 1 where a step was.
 
         Raises:
             ValueError: the batch has fewer episodes than one step draws.
@@ -134,18 +136,22 @@ class Imitation:
         generator = np.random.default_rng(
             seeding.derive(self._seed, "discriminator", self._agent, iteration)
         )
-        losses = []
+        losses, skipped = [], []
         for _ in range(self._config.steps):
             draw = self._draw(agent, generator)
             loss, gradient = discriminator_gradient.loss_and_gradient(
                 self._parameters(), draw, self._config.gradient_penalty
             )
-            self.optimiser.apply(
-                {_PARAMETERS[name]: tensor for name, tensor in gradient._asdict().items()}
+            step = self.optimiser.apply(
+                {_PARAMETERS[name]: tensor for name, tensor in gradient._asdict().items()},
+                loss.total,
             )
             losses.append(torch.stack(loss))
-        means = gail.DiscriminatorLoss(*torch.stack(losses).mean(0).unbind(0))
-        return {metric: getattr(means, name) for name, metric in _METRICS.items()}
+            skipped.append(step.skipped)
+        flags = torch.stack(skipped)
+        means = gail.DiscriminatorLoss(*finiteness.mean(torch.stack(losses), flags).unbind(0))
+        metrics = {metric: getattr(means, name) for name, metric in _METRICS.items()}
+        return metrics | {"discriminator_skipped": flags}
 
     def living_time_log_ratio(self, slice_: trajectory.Slice) -> float:
         """What is to be added to the logits of these episodes so that they compare visits.

@@ -6,25 +6,22 @@ update is a deterministic function of (state, batch, iteration): no random state
 """
 
 import hashlib
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from dm2_dist import networks, seeding, trajectory
 from dm2_dist.config import RunConfig
 from dm2_dist.envs.interface import EnvironmentSpec
 from dm2_dist.functional import categorical, gae, gail, ppo, value_norm
 from learners import batch as batches
+from learners import finiteness
 from learners.imitation import Imitation
 from learners.optimiser import Optimiser
-
-
-class NonFiniteError(ArithmeticError):
-    """A loss or a gradient is infinite or not a number; the message says whose, when and which."""
 
 
 class _Tasks(NamedTuple):
@@ -70,6 +67,7 @@ class IndependentLearner:
         self._policy_optimiser = Optimiser(self.policy, rate, epsilon, norm)
         self._critic_optimiser = Optimiser(self.critic, rate, epsilon, norm)
         self._statistics = value_norm.initial(device)
+        self.skips = finiteness.Skips(agent)
         self.imitation: Imitation | None = None
         if config.uses_demonstrations:
             if demonstrations is None:
@@ -84,10 +82,12 @@ class IndependentLearner:
             iteration: i; keys every draw.
 
         Returns:
-            Metrics: means over the gradient steps of the iteration, and the seconds of its phases.
+            Metrics: means over the gradient steps of the iteration, `skipped_steps`, and the
+            seconds of its phases; a mean that is not finite is left out.
 
         Raises:
-            NonFiniteError: a loss or a gradient is not finite.
+            NonFiniteError: too many gradient steps in a row were skipped because the loss or the
+                gradient was not finite, or a network has overflowed.
         """
         clock = [time.monotonic()]
         batch = batches.prepare(
@@ -99,7 +99,7 @@ class IndependentLearner:
         tasks = self._tasks(batch, reward)
         clock.append(time.monotonic())
         metrics |= tasks.metrics | self._epochs(batch, tasks, iteration)
-        values = _read(metrics, self._agent, iteration)
+        values = self.skips.read(metrics, self._trained(), iteration)
         clock.append(time.monotonic())
         prepare, imitate, estimate, epochs = np.diff(clock).tolist()
         return values | {
@@ -120,12 +120,13 @@ class IndependentLearner:
         return {name: tensor.detach().clone() for name, tensor in self._tensors().items()}
 
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take over what `state` returned.
+        """Take over what `state` returned; a state from before steps were skipped has no counts.
 
         Raises:
             ValueError: the names are not those of this learner.
         """
-        _copy_into(self._tensors(), state, self._agent)
+        counts = {f"skips.{name}": torch.zeros_like(t) for name, t in self.skips.state().items()}
+        _copy_into(self._tensors(), counts | dict(state), self._agent)
 
     def parameters_sha256(self) -> str:
         """Hash of policy, critic and discriminator tensors: equal means equal bit for bit."""
@@ -158,7 +159,8 @@ class IndependentLearner:
             reward, value, batch.terminated, batch.rows, config.discount, config.gae_lambda
         )
         returns = advantage + value[row]
-        self._statistics = value_norm.update(self._statistics, returns)
+        updated = value_norm.update(self._statistics, returns)
+        self._statistics = finiteness.newer(self._statistics, updated)
         ratio = ppo.behaviour_ratio(proximal, batch.behaviour_log_prob, config.max_behaviour_ratio)
         advantage = ppo.normalise_advantage(advantage, batch.alive)
         target = value_norm.normalise(self._statistics, returns)
@@ -193,7 +195,7 @@ class IndependentLearner:
                 steps.append(self._policy_step(batch, acting))
             for valuing in tasks.critic.minibatches(number, generator):
                 steps.append(self._critic_step(valuing))
-        return _means(steps)
+        return finiteness.means(steps)
 
     def _policy_step(
         self, batch: batches.Batch, task: batches.Task[ppo.PolicyTargets]
@@ -205,20 +207,26 @@ class IndependentLearner:
         loss = ppo.policy_loss(
             taken, entropy, task.targets, config.clip, config.entropy_coefficient
         )
+        step = self._policy_optimiser.minimise(loss.total)
         return {
             "policy_loss": loss.surrogate,
             "entropy": loss.entropy,
             "approx_kl": loss.approx_kl,
             "clip_fraction": loss.clip_fraction,
-            "policy_gradient_norm": self._policy_optimiser.minimise(loss.total),
+            "policy_gradient_norm": step.norm,
+            "policy_skipped": step.skipped,
         }
 
     def _critic_step(self, task: batches.Task[ppo.ValueTargets]) -> dict[str, torch.Tensor]:
         config, unroll = self._config.ppo, task.unroll
         value = self.critic.unroll(unroll.inputs, unroll.keep, task.core_state).squeeze(-1)
         loss = ppo.value_loss(value, task.targets, config.clip, config.huber_delta)
-        norm = self._critic_optimiser.minimise(config.value_coefficient * loss)
-        return {"value_loss": loss.detach(), "critic_gradient_norm": norm}
+        step = self._critic_optimiser.minimise(config.value_coefficient * loss)
+        return {
+            "value_loss": loss.detach(),
+            "critic_gradient_norm": step.norm,
+            "critic_skipped": step.skipped,
+        }
 
     def _parameters(self) -> dict[str, torch.Tensor]:
         """Tensors of the networks by name."""
@@ -226,6 +234,19 @@ class IndependentLearner:
         if self.imitation is not None:
             named["discriminator"] = self.imitation.discriminator.state_dict()
         return _flat(named)
+
+    def _trained(self) -> dict[str, list[torch.Tensor]]:
+        """Parameters and moments of each network, not copied."""
+        pairs: dict[str, tuple[nn.Module, Optimiser]] = {
+            "policy": (self.policy, self._policy_optimiser),
+            "critic": (self.critic, self._critic_optimiser),
+        }
+        if self.imitation is not None:
+            pairs["discriminator"] = (self.imitation.discriminator, self.imitation.optimiser)
+        return {
+            name: [*network.state_dict().values(), *optimiser.state().values()]
+            for name, (network, optimiser) in pairs.items()
+        }
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         """All tensors of the state by name, not copied."""
@@ -235,24 +256,8 @@ class IndependentLearner:
         }
         if self.imitation is not None:
             optimisers["discriminator_optimiser"] = self.imitation.optimiser.state()
-        statistics = {"value_statistics": self._statistics._asdict()}
-        return self._parameters() | _flat(optimisers) | _flat(statistics)
-
-
-def _means(steps: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Mean of each metric over the steps that report it."""
-    names = {name: None for step in steps for name in step}
-    return {name: torch.stack([s[name] for s in steps if name in s]).mean() for name in names}
-
-
-def _read(metrics: Mapping[str, torch.Tensor], agent: int, iteration: int) -> dict[str, float]:
-    """Bring all metrics to the host at once and check them."""
-    stacked = torch.stack([metric.to(torch.float32) for metric in metrics.values()])
-    values: dict[str, float] = dict(zip(metrics, stacked.tolist(), strict=True))
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise NonFiniteError(f"agent {agent}, iteration {iteration}: {name} is {value}")
-    return values
+        others = {"value_statistics": self._statistics._asdict(), "skips": self.skips.state()}
+        return self._parameters() | _flat(optimisers) | _flat(others)
 
 
 def _copy_into(

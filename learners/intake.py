@@ -7,7 +7,6 @@ and answers each with a `Trained`. Fed by `actors.session`; feeds `learners.loop
 import logging
 import threading
 import time
-from collections.abc import Sequence
 
 from dm2_dist import ticket as tickets
 from dm2_dist import trajectory
@@ -22,7 +21,10 @@ from dm2_dist.comms.sockets import PeerFrames, Poller, Publisher, Router
 from dm2_dist.config import RunConfig
 from dm2_dist.envs.interface import EnvironmentSpec
 from dm2_dist.trajectory import Slice
+from learners import backlog
+from learners.correspondents import Correspondents
 from learners.handover import Batch, Handover
+from learners.heartbeat import heartbeat
 from learners.journal import Journal, Trained
 from monitoring.metrics import LearnerMetrics
 
@@ -30,15 +32,15 @@ _LOG = logging.getLogger(__name__)
 _BEAT_SECONDS = 0.5
 _EAGER_SECONDS = 0.02
 _DROPS_SECONDS = 1.0
-_CREDIT = 8
-"""Trajectories one actor may have on the wire to one learner."""
+_TURN = 256
+"""Messages read before everything else has its turn."""
 
 
 class Intake(threading.Thread):
     """The socket thread of one learner.
 
     handover: where the trainer takes iterations from; outbox: where it leaves what it trained.
-    phases: seconds the trainer spent by phase, for the heartbeat.
+    correspondents: the actors; phases: seconds the trainer spent by phase, for the heartbeat.
     failure: the exception that ended this thread, if one did.
     """
 
@@ -62,6 +64,7 @@ class Intake(threading.Thread):
         self._agent = int(head.source.name.removeprefix("learner-"))
         self._metrics = metrics
         self._router, self._publisher = Router(listen[0]), Publisher(listen[1])
+        self.correspondents = Correspondents(self._router, head.source.incarnation, metrics)
         self._poller = Poller()
         for pollable in (self._router, self._publisher, head.dealer, self.outbox):
             self._poller.add(pollable)
@@ -70,11 +73,8 @@ class Intake(threading.Thread):
         self._buffer: dict[int, dict[int, Slice]] = {}
         self._handed = max(journal.version, 0)
         self._handed_env_steps = journal.newest.env_steps if journal.newest is not None else 0
-        self._peers: dict[messages.Source, bytes] = {}
-        self._changed = True
-        self._drops = False
-        self._drops_at = 0.0
-        self._beat_at = 0.0
+        self._changed, self._drops = True, False
+        self._drops_at = self._beat_at = 0.0
         self._phases_shown: dict[str, float] = {}
 
     @property
@@ -87,7 +87,7 @@ class Intake(threading.Thread):
         try:
             while self._head.phase != "stop":
                 self._poller.wait(_EAGER_SECONDS if self._changed else _BEAT_SECONDS / 2)
-                self._serve(time.monotonic())
+                self.serve(time.monotonic())
             self._leave()
         except BaseException as failure:
             _LOG.exception("intake failed")
@@ -96,11 +96,12 @@ class Intake(threading.Thread):
             self.handover.close()
             self.outbox.close()
 
-    def _serve(self, now: float) -> None:
+    def serve(self, now: float) -> None:
+        """One turn, without waiting; `now` in monotonic seconds."""
         for _ in self._head.poll(now):
             self._changed = True
-        while (received := self._router.recv()) is not None:
-            self._from_actor(received)
+        for received in self._router.waiting(_TURN):
+            self.receive(received)
         for trained in self.outbox.take():
             self._commit(trained)
         if self._head.phase != "run":
@@ -112,47 +113,42 @@ class Intake(threading.Thread):
 
     # --- actors ---
 
-    def _from_actor(self, received: PeerFrames) -> None:
-        peer = received.peer
-        try:
-            message = codec.unpack(received.header, messages.TRAJECTORY_KINDS)
-        except Refused as refusal:
-            _LOG.warning("refused peer=%s reason=%s", peer, refusal)
+    def receive(self, received: PeerFrames) -> None:
+        """Take in one message of an actor; whatever it is, this does not raise."""
+        letter = self.correspondents.read(received)
+        if letter is None:
             return
-        match message:
-            case messages.Open():
-                self._open(peer, message)
-            case messages.Get():
-                self._journal.versions.answer(self._router, peer, message.version)
-            case messages.Trajectory():
-                self._trajectory(peer, message, received.body)
-            case _:
-                _LOG.warning("unexpected kind=%s peer=%s", message.kind, peer)
+        match letter.message:
+            case messages.Open() as opening:
+                self._open(letter.peer, opening)
+            case messages.Get(version=version):
+                self._journal.versions.answer(self._router, letter.peer, version)
+            case messages.Trajectory() as header:
+                self._trajectory(letter.peer, header, letter.body)
 
     def _open(self, peer: bytes, message: messages.Open) -> None:
         reason = ""
         if message.protocol != messages.PROTOCOL:
             reason = f"protocol {message.protocol} is not {messages.PROTOCOL}; install one version"
         elif message.run_id != self._run_id:
-            reason = f"this learner belongs to run {self._run_id}, not {message.run_id}"
+            reason = f"this learner belongs to run {self._run_id}, not {message.run_id[:80]!r}"
         if reason:
-            self._router.send(peer, messages.Reject(reason=reason))
+            self._metrics.peer_refused("actor")
+            self.correspondents.reject(peer, reason)
             return
-        self._peers[message.source] = peer
-        self._credit(peer, _CREDIT, opens=True)
+        self.correspondents.opened(message.source, peer)
 
     def _trajectory(self, peer: bytes, header: messages.Trajectory, body: Buffer | None) -> None:
         if header.learner_incarnation != self._head.source.incarnation:
             return  # meant for our predecessor; the actor sends it again once it has heard of us
-        self._peers[header.source] = peer
-        self._credit(peer, 1, opens=False)
+        self.correspondents.taken(header.source, peer)
         book = self._journal.book
         verdict = book.receive(header.source, header.sequence, header.iteration, header.index)
         match verdict:
             case Verdict.ACCEPT:
                 with self._metrics.together():
                     self._metrics.received()
-                    self._accept(header, body)
+                    self._accept(peer, header, body)
                     self._metrics.buffered(book.account().buffered)
             case Verdict.DROP:
                 draining = self._head.phase != "run"
@@ -161,14 +157,14 @@ class Intake(threading.Thread):
                     self._dropped(header, Reason.SHUTDOWN if draining else Reason.DUPLICATE)
             case Verdict.SETTLED:
                 outcome = book.outcome(header.source, header.sequence)
-                self._settle([Settlement(header.source, header.sequence, outcome)])
+                settlement = Settlement(header.source, header.sequence, outcome)
+                self.correspondents.settle([settlement])
             case Verdict.RESENT:
                 _LOG.info("resent source=%s sequence=%s", header.source.name, header.sequence)
 
-    def _accept(self, header: messages.Trajectory, body: Buffer | None) -> None:
+    def _accept(self, peer: bytes, header: messages.Trajectory, body: Buffer | None) -> None:
         """Check a new trajectory and buffer it; whatever is wrong with it is booked as a drop."""
-        version = tickets.train_version(self._config, header.iteration)
-        versions = (version,) * self._spec.num_agents
+        versions = (tickets.train_version(self._config, header.iteration),) * self._spec.num_agents
         try:
             check_place(header, self._journal.book.version, self._horizon, self._size)
             check_header(header, self._run_id, self._agent, versions)
@@ -177,6 +173,7 @@ class Intake(threading.Thread):
             _LOG.warning("refused source=%s reason=%s", header.source.name, refusal)
             self._journal.book.drop(header.source, header.sequence, refusal.reason)
             self._dropped(header, refusal.reason)
+            self.correspondents.refused(peer, refusal.reason)
             return
         self._buffer.setdefault(header.iteration, {})[header.index] = part
         self._changed = True
@@ -213,31 +210,13 @@ class Intake(threading.Thread):
             num_episodes=min(collection.episodes_per_ticket, left),
         )
 
-    def _credit(self, peer: bytes, amount: int, *, opens: bool) -> None:
-        incarnation = self._head.source.incarnation
-        self._router.send(
-            peer, messages.Credit(learner_incarnation=incarnation, amount=amount, opens=opens)
-        )
-
-    def _settle(self, settlements: Sequence[Settlement]) -> None:
-        """Tell the sources what is on disk; whoever misses it hears it again when it resends."""
-        outcomes: dict[messages.Source, list[tuple[int, str]]] = {}
-        for source, sequence, outcome in settlements:
-            outcomes.setdefault(source, []).append((sequence, outcome))
-        for source, pairs in outcomes.items():
-            peer = self._peers.get(source)
-            if peer is None:
-                continue
-            for message in codec.settle_messages(self._head.source.incarnation, pairs):
-                self._router.send(peer, message)
-
     # --- the trainer ---
 
     def _commit(self, trained: Trained) -> None:
         """Put an iteration on disk, then settle it, then publish it."""
         started = time.monotonic()
         settlements = self._journal.commit(trained, self._head.keep_from)
-        self._settle(settlements)
+        self.correspondents.settle(settlements)
         self._journal.versions.publish(self._publisher, trained.version)
         self.handover.committed(trained.version - 1)
         self._changed = True
@@ -275,7 +254,7 @@ class Intake(threading.Thread):
     def _settle_drops(self, now: float) -> None:
         """Settle drops without waiting for an iteration: a dropped ticket must be leased again."""
         self._drops, self._drops_at = False, now
-        self._settle(self._journal.commit_drops())
+        self.correspondents.settle(self._journal.commit_drops())
 
     def _leave(self) -> None:
         self._drain()
@@ -293,27 +272,24 @@ class Intake(threading.Thread):
         if now - self._beat_at < (_EAGER_SECONDS if self._changed else _BEAT_SECONDS):
             return
         self._beat_at, self._changed = now, False
-        account = self._journal.book.account()
-        self._metrics.buffered(account.buffered)
+        self._metrics.buffered(self._journal.book.account().buffered)
         self._show_phases()
-        received = {i: parts for i, parts in self._journal.book.buffered().items()}
+        backlog.show(
+            self._metrics,
+            self._buffer,
+            self.handover,
+            self.outbox,
+            self._journal,
+            self._horizon * self._size,
+        )
         self._head.send(
-            messages.LearnerBeat(
-                source=self._head.source,
-                agent=self._agent,
-                version=newest.version,
-                env_steps={str(v): steps for v, steps in self._journal.versions.env_steps.items()},
-                received={str(i): indices for i, indices in received.items()},
-                received_env_steps={
-                    str(i): sum(part.env_steps for part in parts.values())
-                    for i, parts in self._buffer.items()
-                },
-                finished=newest.env_steps >= self._config.max_env_steps,
-                trained=account.trained,
-                dropped=account.dropped,
-                metrics=newest.metrics,
-                phases=dict(self.phases),
-                parameters_sha256=newest.parameters_sha256,
+            heartbeat(
+                self._head.source,
+                self._agent,
+                self._journal,
+                self._buffer,
+                self._config.max_env_steps,
+                self.phases,
             )
         )
 

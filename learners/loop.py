@@ -1,38 +1,74 @@
 """The training loop: take an iteration, update, hand the outcome over."""
 
 import time
+from collections.abc import Callable
 
 import safetensors.torch
 
 from dm2_dist.comms import codec
+from learners.finiteness import NonFiniteError
+from learners.handover import Batch
 from learners.independent import IndependentLearner
 from learners.intake import Intake
 from learners.journal import Trained
+from learners.post_mortem import PostMortems, Update
 
 
-def train(learner: IndependentLearner, intake: Intake, env_steps: int) -> None:
+def train(
+    learner: IndependentLearner,
+    intake: Intake,
+    newest: Trained,
+    post_mortems: PostMortems,
+    on_skipped: Callable[[str], None],
+) -> None:
     """Train until the handover closes.
 
     Args:
         learner: networks and optimisers of one agent.
         intake: where iterations come from and outcomes go.
-        env_steps: training env steps of the version the learner starts at.
+        newest: what the learner starts at.
+        post_mortems: where updates that went wrong are kept.
+        on_skipped: called with the name of the network for every skipped gradient step.
+
+    Raises:
+        NonFiniteError: the numbers will not come back; nothing of that iteration is handed over.
     """
     phases = intake.phases
     mark = time.monotonic()
     while (batch := intake.handover.take()) is not None:
         started = time.monotonic()
         _add(phases, "wait_data", started - mark)
-        metrics = learner.update(batch.data, batch.iteration)
+        try:
+            metrics = _update(learner, batch, newest.state, post_mortems)
+        finally:
+            for network, count in learner.skips.counts.items():
+                for _ in range(count):
+                    on_skipped(network)
         for phase in ("prepare", "discriminator", "ppo"):
             _add(phases, phase, metrics.pop(f"seconds_{phase}", 0.0))
-        env_steps += batch.data.env_steps
+        env_steps = newest.env_steps + batch.data.env_steps
         metrics["train_win_rate"] = float(batch.data.won.mean())
         metrics["train_return_mean"] = float(batch.data.returns().mean())
         updated = time.monotonic()
-        intake.outbox.post(outcome(learner, batch.iteration + 1, env_steps, metrics))
+        newest = outcome(learner, batch.iteration + 1, env_steps, metrics)
+        intake.outbox.post(newest)
         mark = time.monotonic()
         _add(phases, "checkpoint", mark - updated)
+
+
+def _update(
+    learner: IndependentLearner, batch: Batch, state: bytes, post_mortems: PostMortems
+) -> dict[str, float]:
+    """Update; keep what it was made of if a step was skipped, or if it cannot go on."""
+    made_of = Update(state, batch.data, batch.iteration)
+    try:
+        metrics = learner.update(batch.data, batch.iteration)
+    except NonFiniteError as error:
+        raise NonFiniteError(f"{error}; {post_mortems.save(made_of, str(error))}") from error
+    if metrics["skipped_steps"]:
+        number = int(metrics["skipped_steps"])
+        post_mortems.save(made_of, f"{number} gradient steps were not finite and were skipped")
+    return metrics
 
 
 def outcome(

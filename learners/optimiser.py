@@ -1,16 +1,28 @@
-"""Adam on one network, with its state as flat named tensors.
+"""Adam on one network, with its state as flat named tensors; steps that are not finite are skipped.
 
 Moments exist from the start, as zeros, so that the state of a learner always has the same keys.
-Nothing here reads a value back from the device. Used by `learners.independent` and
-`learners.imitation`.
+Nothing here reads a value back from the device: whether a step is skipped is decided there. Used by
+`learners.independent` and `learners.imitation`.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+class Step(NamedTuple):
+    """One gradient step, float32 [] each.
+
+    norm: of the gradient, before the clip.
+    skipped: 1 if the loss or the norm was not finite, and so nothing was changed; else 0.
+    """
+
+    norm: torch.Tensor
+    skipped: torch.Tensor
 
 
 class Optimiser:
@@ -43,17 +55,17 @@ class Optimiser:
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
 
-    def minimise(self, loss: torch.Tensor) -> torch.Tensor:
-        """One step down `loss`, float32 []; returns the gradient norm before the clip."""
+    def minimise(self, loss: torch.Tensor) -> Step:
+        """One step down `loss`, float32 []."""
         self._adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        return self._step()
+        return self._step(loss.detach())
 
-    def apply(self, gradients: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """One step down given gradients, by parameter name; returns their norm before the clip."""
+    def apply(self, gradients: Mapping[str, torch.Tensor], loss: torch.Tensor) -> Step:
+        """One step down given gradients, by parameter name, of `loss`, float32 []."""
         for name, parameter in self._parameters.items():
             parameter.grad = gradients[name]
-        return self._step()
+        return self._step(loss)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Step and moments of every parameter, for instance `head.weight.exp_avg` (not copied)."""
@@ -68,10 +80,14 @@ class Optimiser:
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
 
-    def _step(self) -> torch.Tensor:
+    def _step(self, loss: torch.Tensor) -> Step:
         gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
+        # Zero times what is not finite is not a number.
+        skipped = (loss * 0.0 + norm * 0.0).isnan().to(torch.float32)
         if self._max_gradient_norm is not None:
             nn.utils.clip_grads_with_norm_(self._parameters.values(), self._max_gradient_norm, norm)
+        # Adam's own way out of a step, made for scaled losses: no moment and no counter moves.
+        self._adam.found_inf = skipped  # type: ignore[attr-defined]
         self._adam.step()
-        return norm
+        return Step(norm, skipped)

@@ -18,15 +18,21 @@ class Versions:
     """The retained parameter versions of one agent, in memory and on disk.
 
     env_steps: training env steps up to each retained version.
+    retained: how many are kept, unless open tickets need older ones.
     """
 
     def __init__(self, agent: int, folder: Path, retained: int) -> None:
         self.env_steps: dict[int, int] = {}
         self._agent = agent
         self._folder = folder
-        self._retained = retained
+        self.retained = retained
         self._bodies: OrderedDict[int, tuple[bytes, str]] = OrderedDict()
         self._beacon_at = 0.0
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the versions in memory."""
+        return sum(len(body) for body, _ in self._bodies.values())
 
     @property
     def newest(self) -> int:
@@ -49,7 +55,7 @@ class Versions:
 
     def prune(self, keep_from: int) -> None:
         """Forget versions that no open ticket needs and no restarted peer can ask for."""
-        oldest = min(keep_from, self.newest - self._retained + 1)
+        oldest = min(keep_from, self.newest - self.retained + 1)
         for version in [version for version in self._bodies if version < oldest]:
             del self._bodies[version]
             del self.env_steps[version]

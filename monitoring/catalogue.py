@@ -22,12 +22,18 @@ MAX_VALUES = 32
 """Most values one label may take; whatever comes later is counted under `other`."""
 
 LAG_BUCKETS = (0, 1, 2, 4, 8, 16, 32)
-RUN_STATES = ("starting", "training", "draining", "finished", "failed")
+RUN_STATES = ("starting", "training", "degraded", "draining", "finished", "failed")
 ACTOR_PHASES = ("wait_game", "wait_ticket", "wait_parameters", "play", "send", "settle")
 LEARNER_PHASES = ("wait_data", "prepare", "discriminator", "ppo", "checkpoint", "publish")
 EPISODE_DROP_REASONS = (ENV_RESTART,)
 DROP_REASONS = tuple(reason.value for reason in Reason)
-LOSS_CAUSES = ("actor_died",)
+LOSS_CAUSES = ("actor_died", "host_lost", "rolled_back")
+NETWORKS = ("policy", "critic", "discriminator")
+PEER_ROLES = (*ROLES, "launcher")
+HEADER_REFUSALS = ("schema", "oversize", "corrupt")
+ACTOR_QUEUES = ("unsettled", "parameters", "to_head", "to_learners", "from_learners", "published")
+LEARNER_QUEUES = ("buffer", "handover", "outbox", "versions", "from_actors", "publications")
+HEAD_QUEUES = ("from_peers", "to_peers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,16 @@ def _metric(
     return Metric(name, kind, roles, unit, text, label, values)
 
 
+def _queues(role: str, names: tuple[str, ...]) -> tuple[Metric, Metric]:
+    """The use and the bound of a role's queues; of those inside ZeroMQ only the bound is known."""
+    return (
+        _metric(f"dm2_{role}_queue_bytes", GAUGE, (role,), "bytes",
+                "In the queue now; absent for queues inside ZeroMQ.", "queue"),
+        _metric(f"dm2_{role}_queue_limit_bytes", GAUGE, (role,), "bytes",
+                f"Most that the queue can hold; one of {', '.join(names)}.", "queue"),
+    )  # fmt: skip
+
+
 _ACTOR_ROWS = (
     _actor("env_steps_total", COUNTER, "environment steps", "Steps played, all kinds of tickets."),
     _actor("episodes_total", COUNTER, "episodes", "Episodes played, all kinds of tickets."),
@@ -87,6 +103,7 @@ _ACTOR_ROWS = (
            "Kept until settled: produced minus settled, at every scrape."),
     _actor("phase_seconds_total", COUNTER, "seconds",
            "Time by what the actor did; the phases sum to its wall-clock.", "phase", *ACTOR_PHASES),
+    *_queues(ACTOR, ACTOR_QUEUES),
 )  # fmt: skip
 
 _LEARNER_ROWS = (
@@ -123,6 +140,9 @@ _LEARNER_ROWS = (
     _learner("train_win_rate", GAUGE, "fraction", "Of the last iteration's sampled episodes."),
     _learner("train_return_mean", GAUGE, "reward per episode", "Env return of these episodes."),
     _learner("statistic", GAUGE, "1", "Any other number of an iteration.", "statistic"),
+    _learner("nonfinite_total", COUNTER, "gradient steps",
+             "Skipped: the loss or a gradient was not finite, by network.", "what", *NETWORKS),
+    *_queues(LEARNER, LEARNER_QUEUES),
 )  # fmt: skip
 
 _HEAD_ROWS = (
@@ -144,13 +164,33 @@ _HEAD_ROWS = (
     _head("process_restarts_total", COUNTER, "processes", "Children started again, by role.",
           "role", *ROLES),
     _head("run_state", GAUGE, "0 or 1", "1 for the state the run is in.", "state", *RUN_STATES),
+    *_queues(HEAD, HEAD_QUEUES)[1:],
+)  # fmt: skip
+
+_LISTENERS = (LEARNER, HEAD)
+_LISTENER_ROWS = (
+    _metric("dm2_messages_refused_total", COUNTER, _LISTENERS, "messages",
+            "Refused before they reached any book, by reason.", "reason", *HEADER_REFUSALS),
+    _metric("dm2_peers_refused_total", COUNTER, _LISTENERS, "peers",
+            "Told that they may not take part, by the role they claimed.", "role", *PEER_ROLES),
+    _metric("dm2_peers_banned_total", COUNTER, _LISTENERS, "peers",
+            "Not listened to any more until they come with a new incarnation, by role.",
+            "role", *PEER_ROLES),
+    _metric("dm2_keys_refused_total", COUNTER, _LISTENERS, "connections",
+            "Refused before the first message: the key is unknown, or of another role."),
 )  # fmt: skip
 
 _EVERY_ROLE_ROWS = (
     _metric("dm2_build_info", GAUGE, ROLES, "1", "Always 1; names the version.", "version"),
 )
 
-TABLE: tuple[Metric, ...] = (*_ACTOR_ROWS, *_LEARNER_ROWS, *_HEAD_ROWS, *_EVERY_ROLE_ROWS)
+TABLE: tuple[Metric, ...] = (
+    *_ACTOR_ROWS,
+    *_LEARNER_ROWS,
+    *_HEAD_ROWS,
+    *_LISTENER_ROWS,
+    *_EVERY_ROLE_ROWS,
+)
 
 _CONSTANT_LABELS = {
     ACTOR: "`run_id`, `actor`",

@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 CONNECTION_SECONDS = 10.0
 """A client that says nothing for so long is cut off; it would keep a thread."""
+REQUESTS_AT_ONCE = 16
+"""Connections beyond these are closed at once: each keeps a thread."""
 
 Routes = Mapping[str, Callable[[], object]]
 """Path, for instance `/status`, to a function whose result is sent as JSON."""
@@ -31,6 +33,10 @@ Routes = Mapping[str, Callable[[], object]]
 
 class PortTakenError(OSError):
     """Another process listens on the port that was asked for."""
+
+
+class ListenError(OSError):
+    """The metrics cannot be served where they should be; the message names the place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +103,29 @@ class Exporter:
         port: int = 0,
         routes: Routes | None = None,
     ) -> None:
-        """Port 0 takes a free one.
+        """Listen.
+
+        Args:
+            registry: what `/metrics` shows.
+            address: interface to listen on. Whoever can reach it can read everything that is
+                served: nothing is encrypted and nobody is asked for a key. Hence this machine only,
+                unless told otherwise.
+            port: 0 takes a free one.
+            routes: further paths.
 
         Raises:
             PortTakenError: somebody listens there already.
+            ListenError: this machine has no such address, or it may not be used.
         """
         try:
             self._server = _Server((address, port), registry, routes or {})
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise
+                raise ListenError(
+                    error.errno,
+                    f"the metrics cannot be served at {address} port {port} ({error.strerror}); "
+                    "name an address of this machine, and a port above 1023",
+                ) from error
             raise PortTakenError(
                 error.errno,
                 f"port {port} on {address} is taken by another process; "
@@ -139,6 +158,7 @@ class _Server(ThreadingHTTPServer):
         self.registry = registry
         self.routes = routes
         self._stopping = False
+        self._free = threading.BoundedSemaphore(REQUESTS_AT_ONCE)
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -156,6 +176,24 @@ class _Server(ThreadingHTTPServer):
         self._stopping = True
         address = (self.server_name, self.server_port)
         socket.create_connection(address, CONNECTION_SECONDS).close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own, as long as there are not too many."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """One request; its place is free again afterwards."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is its own business; anything else is a bug and is logged."""

@@ -30,6 +30,7 @@ class _Metrics(Collector):
 
     def __init__(self, role: str, constant: dict[str, str]) -> None:
         self.registry = prometheus_client.CollectorRegistry()
+        self._role = role
         self._constant = constant
         self._lock = threading.RLock()
         self._rows = {row.name: row for row in catalogue.TABLE if role in row.roles}
@@ -50,6 +51,35 @@ class _Metrics(Collector):
         """Called by every scrape."""
         with self._lock:
             return [self._family(row) for row in self._rows.values()]
+
+    def queue(self, name: str, limit: int, used: int | None = None) -> None:
+        """A queue of this process.
+
+        Args:
+            name: one of `catalogue.ACTOR_QUEUES`, `LEARNER_QUEUES` or `HEAD_QUEUES`.
+            limit: bytes that it can hold at most.
+            used: bytes in it now; None where nobody can know, as inside ZeroMQ.
+        """
+        with self._lock:
+            self._set(f"dm2_{self._role}_queue_limit_bytes", limit, name)
+            if used is not None:
+                self._set(f"dm2_{self._role}_queue_bytes", used, name)
+
+    def message_refused(self, reason: str) -> None:
+        """A message was refused before it reached any book; not for actors."""
+        self._add("dm2_messages_refused_total", 1, reason)
+
+    def peer_refused(self, role: str) -> None:
+        """A peer was told that it may not take part; role: what it claimed to be."""
+        self._add("dm2_peers_refused_total", 1, role)
+
+    def peer_banned(self, role: str) -> None:
+        """A peer sent too many messages that were refused; role: one of `catalogue.PEER_ROLES`."""
+        self._add("dm2_peers_banned_total", 1, role)
+
+    def keys_refused(self, total: int) -> None:
+        """Connections refused for their key since the process started."""
+        self._raise("dm2_keys_refused_total", total)
 
     def _add(self, name: str, amount: float, value: str = "") -> None:
         assert amount >= 0, f"{name} counts upwards"
@@ -176,6 +206,10 @@ class LearnerMetrics(_Metrics):
         with self._lock:
             for name, seconds in totals.items():
                 self._raise("dm2_learner_phase_seconds_total", seconds, name)
+
+    def nonfinite(self, what: str) -> None:
+        """A gradient step of a network of `catalogue.NETWORKS` was skipped."""
+        self._add("dm2_learner_nonfinite_total", 1, what)
 
     def resumed(self, version: int) -> None:
         """The process starts from a checkpoint of this version."""

@@ -23,6 +23,7 @@ SPARKLINE_WIDTH = 32
 _STATE_STYLES = {
     "starting": "yellow",
     "training": "cyan",
+    "degraded": "yellow",
     "draining": "yellow",
     "finished": "green",
     "failed": "bold red",

@@ -63,6 +63,11 @@ class ActorBook(Generic[Payload]):
         self._lanes: list[_Lane[Payload]] = [_Lane() for _ in range(num_agents)]
 
     @property
+    def capacity(self) -> int:
+        """Payloads of all agents that may wait for their settlement."""
+        return self._capacity * len(self._lanes)
+
+    @property
     def is_full(self) -> bool:
         """Whether some agent has no room for another payload: play nothing more for now."""
         return any(len(lane.unsettled) >= self._capacity for lane in self._lanes)
@@ -140,6 +145,11 @@ class ActorBook(Generic[Payload]):
     def incarnation(self, agent: int) -> int:
         """The learner's incarnation to address messages to; -1 before its first word."""
         return self._lanes[agent].incarnation
+
+    def awaits_answer(self, agent: int) -> bool:
+        """Whether the learner has not said a word yet, or OPEN was not answered."""
+        lane = self._lanes[agent]
+        return lane.opening or lane.incarnation < 0
 
     def may_send(self, agent: int) -> bool:
         """Whether something waits to be sent and the learner has granted it."""

@@ -1,35 +1,40 @@
 """Between Python values and frames: headers, trajectory bodies and parameter snapshots.
 
 A frame from outside is either decoded into something fully checked or refused; nothing in between.
-Header: a msgpack map with the key `kind`. Trajectory body: raw little-endian tensors end to end,
+Header: 8 bytes of BLAKE2b, then a msgpack map with the key `kind`: no bit of a header is believed
+that was not sent. Trajectory body: raw little-endian tensors end to end,
 each at the next multiple of 64 bytes. Parameter body: safetensors. Feeds `actors.session` and
 `learners.intake`.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import msgpack
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from dm2_dist.comms.inspection import Expectation, check_slice
-from dm2_dist.comms.messages import (
-    TRAJECTORY_KINDS,
-    Message,
-    Settle,
-    TensorSpec,
-    Trajectory,
+from dm2_dist.comms.header import (
+    CHECK_BYTES,
+    CONTROL_LIMIT,
+    HEADER_LIMIT,
+    pack,
+    seal,
+    settle_messages,
+    unpack,
 )
+from dm2_dist.comms.inspection import Expectation, check_slice
+from dm2_dist.comms.messages import TensorSpec, Trajectory
 from dm2_dist.comms.refusal import Reason, Refused
 from dm2_dist.trajectory import SLICE_FIELDS, Slice
 
 __all__ = [
     "BODY_LIMIT",
+    "CHECK_BYTES",
+    "CONTROL_LIMIT",
+    "HEADER_LIMIT",
     "PARAMETERS_LIMIT",
     "Expectation",
     "Reason",
@@ -40,25 +45,19 @@ __all__ = [
     "encode_parameters",
     "encode_slice",
     "pack",
+    "seal",
     "settle_messages",
     "unpack",
 ]
 
 Buffer = bytes | memoryview
 
-HEADER_LIMIT = 4 * 1024
-"""Bytes of a header on the trajectory and parameter sockets."""
-CONTROL_LIMIT = 256 * 1024
-"""Bytes of a header on the control socket, where configurations and reports travel."""
 BODY_LIMIT = 4 * 1024 * 1024
 """Bytes of a trajectory body; below the socket's own limit, whose refusals nobody counts."""
 PARAMETERS_LIMIT = 48 * 1024 * 1024
 """Bytes of a parameter snapshot."""
 ALIGNMENT = 64
 
-_HEADER_ITEMS = 512
-_CONTROL_ITEMS = 4096
-_SETTLE_CHUNK = 96
 _DTYPES: dict[str, np.dtype[Any]] = {
     "observation": np.dtype("<f4"),
     "available_actions": np.dtype("u1"),
@@ -77,80 +76,6 @@ _PARAMETER_DTYPES = frozenset({"float32", "float64", "int32", "int64", "uint8", 
 def digest_of(body: Buffer) -> str:
     """128-bit BLAKE2b of a body, hexadecimal."""
     return hashlib.blake2b(body, digest_size=16).hexdigest()
-
-
-# --- headers ---
-
-
-def pack(message: Message) -> bytes:
-    """Encode a header.
-
-    Raises:
-        ValueError: the header would exceed the limit that receivers enforce.
-    """
-    fields: dict[str, Any] = msgspec.to_builtins(message)
-    frame: bytes = msgpack.packb({"kind": message.kind, **fields})
-    if len(frame) > _header_limit((type(message),)):
-        raise ValueError(f"a {message.kind} header of {len(frame)} bytes exceeds its limit")
-    return frame
-
-
-def unpack(frame: Buffer, kinds: Sequence[type[Message]]) -> Message:
-    """Decode a header that must be one of `kinds`; unknown extra fields are ignored.
-
-    Raises:
-        Refused: oversize or schema.
-    """
-    limit = _header_limit(kinds)
-    if len(frame) > limit:
-        raise Refused(Reason.OVERSIZE, f"a header of {len(frame)} bytes; the limit is {limit}")
-    fields = _unpack_map(frame, limit)
-    kind = fields.get("kind")
-    for candidate in kinds:
-        if candidate.kind == kind:
-            try:
-                return msgspec.convert(fields, candidate)
-            except (msgspec.ValidationError, RecursionError) as error:
-                raise Refused(Reason.SCHEMA, f"{candidate.kind}: {error}") from error
-    raise Refused(Reason.SCHEMA, f"unexpected kind {str(kind)[:40]!r}")
-
-
-def settle_messages(learner_incarnation: int, outcomes: Sequence[tuple[int, str]]) -> list[Settle]:
-    """Split the outcomes for one peer into SETTLE messages whose headers stay within the limit."""
-    return [
-        Settle(
-            learner_incarnation=learner_incarnation,
-            outcomes=tuple(outcomes[start : start + _SETTLE_CHUNK]),
-        )
-        for start in range(0, len(outcomes), _SETTLE_CHUNK)
-    ]
-
-
-def _header_limit(kinds: Sequence[type[Message]]) -> int:
-    return HEADER_LIMIT if all(kind in TRAJECTORY_KINDS for kind in kinds) else CONTROL_LIMIT
-
-
-def _unpack_map(frame: Buffer, limit: int) -> dict[Any, Any]:
-    # NOTE: the decoder reserves room for the items a prefix announces, at every nesting level,
-    # before it sees them: without the cap on items a few hundred bytes could claim gigabytes.
-    size = len(frame)
-    items = min(size, _HEADER_ITEMS if limit == HEADER_LIMIT else _CONTROL_ITEMS)
-    try:
-        value = msgpack.unpackb(
-            frame,
-            raw=False,
-            strict_map_key=True,
-            max_str_len=size,
-            max_bin_len=size,
-            max_array_len=items,
-            max_map_len=items,
-            max_ext_len=0,
-        )
-    except (ValueError, TypeError, RecursionError) as error:
-        raise Refused(Reason.SCHEMA, f"not a msgpack map: {error}") from error
-    if not isinstance(value, dict):
-        raise Refused(Reason.SCHEMA, f"a header must be a map, not {type(value).__name__}")
-    return value
 
 
 # --- trajectory bodies ---

@@ -1,14 +1,17 @@
-"""One place where sockets are made, given their options and moved frames through.
+"""One place where sockets are made, given their options and keys, and moved frames through.
 
 Used by `sockets`, whose classes give each kind of conversation its own small vocabulary.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import zmq
 
 from dm2_dist.comms import security
+from dm2_dist.comms.gatekeeper import Gatekeeper
+from dm2_dist.comms.keys import Keys, Role
 
 Buffer = bytes | memoryview
 Socket = zmq.Socket[bytes]
@@ -28,6 +31,11 @@ _EVERYWHERE = {
     # A restarted learner must not wait for peers that have backed off for long.
     zmq.RECONNECT_IVL: 100,
     zmq.RECONNECT_IVL_MAX: 1000,
+    # A connection that does not say within ten seconds who it is, is closed.
+    zmq.HANDSHAKE_IVL: 10_000,
+    # Where keys are used, nobody comes in without a gatekeeper (ZeroMQ would let everybody in);
+    # where they are not, the gatekeeper of the same process is not asked.
+    zmq.ZAP_ENFORCE_DOMAIN: 1,
 }
 # High-water marks count messages per peer, not bytes. Trajectories are bounded by credits, and the
 # marks towards the learner only catch a peer that ignores them. What flows back is answers: bounded
@@ -47,8 +55,26 @@ DEALER = {
     # Without a peer a send fails at once instead of queueing for whoever answers next.
     zmq.IMMEDIATE: 1,
 }
-PUBLISHER = {zmq.SNDHWM: 16, zmq.RCVHWM: 1000, zmq.MAXMSGSIZE: 4096, zmq.XPUB_VERBOSE: 1}
-SUBSCRIBER = {zmq.SNDHWM: 16, zmq.RCVHWM: 16, zmq.MAXMSGSIZE: 64 * _MEBIBYTE}
+# NOTE: no heartbeats here. A subscriber that does not read for a while, because it is stopped or
+# busy, is full after a few publications; then ZeroMQ reads no heartbeats either, breaks the
+# connection off, and aborts the process (assertion `_input_stopped`) when the subscriber reads
+# again. The kernel's own probes find a host that is gone; what was missed is asked for with GET.
+_PROBED = {
+    zmq.HEARTBEAT_IVL: 0,
+    zmq.HEARTBEAT_TTL: 0,
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 10,
+    zmq.TCP_KEEPALIVE_INTVL: 2,
+    zmq.TCP_KEEPALIVE_CNT: 5,
+}
+PUBLISHER = {
+    **_PROBED,
+    zmq.SNDHWM: 16,
+    zmq.RCVHWM: 1000,
+    zmq.MAXMSGSIZE: 4096,
+    zmq.XPUB_VERBOSE: 1,
+}
+SUBSCRIBER = {**_PROBED, zmq.SNDHWM: 16, zmq.RCVHWM: 16, zmq.MAXMSGSIZE: 64 * _MEBIBYTE}
 
 
 class Frames(NamedTuple):
@@ -56,6 +82,33 @@ class Frames(NamedTuple):
 
     header: bytes
     body: Buffer | None
+
+
+@dataclass(slots=True)
+class _Process:
+    """What this process is to others; there is one of it, as there is one context."""
+
+    keys: Keys | None = None
+    door: Gatekeeper | None = None
+
+
+_PROCESS = _Process()
+
+
+def use_keys(keys: Keys | None) -> None:
+    """From now on, sockets on `tcp://` are encrypted and authenticated with these keys.
+
+    Call it once, before the first socket; None goes back to no keys. Sockets on `ipc://` lie in a
+    private folder and use none.
+    """
+    if _PROCESS.door is not None:
+        _PROCESS.door.close()
+    _PROCESS.keys, _PROCESS.door = keys, None
+
+
+def refused_keys() -> dict[str, int]:
+    """Connections that the door of this process refused so far, by reason."""
+    return dict(_PROCESS.door.refused) if _PROCESS.door is not None else {}
 
 
 def context() -> zmq.Context[Socket]:
@@ -82,13 +135,15 @@ def open_socket(kind: int, options: Options) -> Socket:
 
 
 def bind(kind: int, options: Options, address: str) -> Socket:
-    """A socket that listens.
+    """A socket that listens; on `tcp://` only to those whose key is on the list, if keys are used.
 
     Raises:
         AddressError: the address cannot be used.
     """
-    security.check_bind(address)
+    security.check_bind(address, encrypted=_PROCESS.keys is not None)
     socket = open_socket(kind, options)
+    if _PROCESS.keys is not None and address.startswith("tcp://"):
+        _lock(socket, _PROCESS.keys)
     socket.setsockopt(zmq.IPV6, int("[" in address))
     try:
         socket.bind(address)
@@ -98,13 +153,36 @@ def bind(kind: int, options: Options, address: str) -> Socket:
     return socket
 
 
-def connect(socket: Socket, address: str) -> None:
+def _lock(socket: Socket, own: Keys) -> None:
+    """Let a socket that is not yet bound accept only connections that the gatekeeper admits."""
+    door = _PROCESS.door
+    if door is None or door.closed or door.context is not context():
+        _PROCESS.door = Gatekeeper(context(), own)
+    socket.setsockopt(zmq.CURVE_SERVER, 1)
+    socket.setsockopt(zmq.CURVE_SECRETKEY, own.pair.secret)
+    socket.setsockopt(zmq.ZAP_DOMAIN, own.role.encode())
+
+
+def connect(socket: Socket, address: str, server: Role = Role.HEAD) -> None:
     """Let a socket connect to an address.
+
+    Args:
+        socket: has not been connected yet, or by this function.
+        address: where the peer listens.
+        server: what must listen there; if keys are used, its key is demanded on `tcp://`.
 
     Raises:
         AddressError: the address cannot be used.
+        KeysError: the list of keys cannot be read any more.
     """
     security.check_connect(address)
+    if address.startswith("tcp://"):
+        security.check_remote(address, encrypted=_PROCESS.keys is not None)
+        if _PROCESS.keys is not None:
+            own = _PROCESS.keys
+            socket.setsockopt(zmq.CURVE_SERVERKEY, own.server_key(server))
+            socket.setsockopt(zmq.CURVE_PUBLICKEY, own.pair.public)
+            socket.setsockopt(zmq.CURVE_SECRETKEY, own.pair.secret)
     socket.setsockopt(zmq.IPV6, int("[" in address))
     try:
         socket.connect(address)
@@ -120,7 +198,10 @@ def address_of(socket: Socket) -> str:
 
 
 def receive(socket: Socket) -> list[zmq.Frame] | None:
-    """The frames of the next message, or None when nothing waits."""
+    """The frames of the next message, or None when nothing waits; also answers the door."""
+    door = _PROCESS.door
+    if door is not None and not door.closed:
+        door.serve()
     try:
         return socket.recv_multipart(zmq.DONTWAIT, copy=False)
     except zmq.Again:
@@ -150,3 +231,8 @@ def transmit(socket: Socket, parts: list[bytes], body: Buffer | None) -> bool:
             return False
         raise
     return True
+
+
+def encrypted(socket: Socket) -> bool:
+    """Whether a socket uses keys."""
+    return socket.getsockopt(zmq.MECHANISM) == zmq.CURVE

@@ -16,6 +16,7 @@ from dm2_dist.comms.messages import Source
 __all__ = [
     "ACTOR_DIED",
     "ENV_RESTART",
+    "HOST_LOST",
     "ROLLED_BACK",
     "TRAINED",
     "Account",
@@ -31,6 +32,8 @@ __all__ = [
 
 ACTOR_DIED = "actor_died"
 """Cause of a loss: an actor was killed with trajectories that no learner had settled."""
+HOST_LOST = "host_lost"
+"""Cause of a loss: an actor on another host is gone for ever, and its counter file with it."""
 ROLLED_BACK = "rolled_back"
 """Cause of a loss: a learner's checkpoint became unreadable after it had settled trajectories."""
 ENV_RESTART = "env_restart"
@@ -46,6 +49,7 @@ class Counters(NamedTuple):
     settled: [K] trajectories of which the actor heard that they are settled.
     closed: it left on purpose, with nothing unsettled.
     cut_off: trajectories of all agents that a lost game cut off; they are none of `produced`.
+    announced: known from heartbeats alone. Unless `closed`, `produced` is then a lower bound.
     """
 
     source: Source
@@ -53,6 +57,7 @@ class Counters(NamedTuple):
     settled: tuple[int, ...]
     closed: bool
     cut_off: int = 0
+    announced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ def close(counters: Iterable[Counters], books: Mapping[int, LearnerBook]) -> Tot
             since the one before was trained into parameters that no longer exist.
     """
     actors = {entry.source: entry for entry in counters}
-    trained = error = 0
+    produced = trained = error = 0
     dropped: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     for source, agent in _accounts(actors, books):
@@ -93,7 +98,10 @@ def close(counters: Iterable[Counters], books: Mapping[int, LearnerBook]) -> Tot
         trained += done
         dropped.update(reasons)
         actor = actors.get(source)
-        residual = _produced(actor, agent) - done - sum(reasons.values())
+        settled = done + sum(reasons.values())
+        made = _produced(actor, agent, settled)
+        produced += made
+        residual = made - settled
         cause = _cause(actor, book)
         if residual > 0 and cause:
             lost[cause] += residual
@@ -103,7 +111,7 @@ def close(counters: Iterable[Counters], books: Mapping[int, LearnerBook]) -> Tot
     if cut_off:
         dropped[ENV_RESTART] += cut_off
     return Totals(
-        produced=sum(sum(actor.produced) for actor in actors.values()) + cut_off,
+        produced=produced + cut_off,
         trained=trained,
         dropped=dict(dropped),
         lost=dict(lost),
@@ -121,12 +129,15 @@ def _accounts(
     return produced | {(source, agent) for agent in books for source in books[agent].sources()}
 
 
-def _produced(actor: Counters | None, agent: int) -> int:
-    return actor.produced[agent] if actor and agent < len(actor.produced) else 0
+def _produced(actor: Counters | None, agent: int, settled: int) -> int:
+    """What an actor produced for an agent; at least what was settled, if it could not say more."""
+    known = actor.produced[agent] if actor and agent < len(actor.produced) else 0
+    open_ended = actor is not None and actor.announced and not actor.closed
+    return max(known, settled) if open_ended else known
 
 
 def _cause(actor: Counters | None, book: LearnerBook) -> str:
     """What may explain trajectories that are missing; nothing may if all went well."""
     if actor is not None and not actor.closed:
-        return ACTOR_DIED
+        return HOST_LOST if actor.announced else ACTOR_DIED
     return ROLLED_BACK if book.rolled_back else ""

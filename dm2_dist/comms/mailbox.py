@@ -14,11 +14,11 @@ Item = TypeVar("Item")
 
 
 class Mailbox(Generic[Item]):
-    """Items from any thread for the owner of the poll."""
+    """Items from any thread for the owner of the poll; at most `capacity` of them."""
 
     def __init__(self, capacity: int) -> None:
         """Open a mailbox that holds at most `capacity` items."""
-        self._capacity = capacity
+        self.capacity = capacity
         self._items: deque[Item] = deque()
         self._lock = threading.Lock()
         self._closed = False
@@ -31,7 +31,7 @@ class Mailbox(Generic[Item]):
             False if the mailbox is full or closed: the item was not taken.
         """
         with self._lock:
-            if self._closed or len(self._items) >= self._capacity:
+            if self._closed or len(self._items) >= self.capacity:
                 return False
             self._items.append(item)
             # A full pipe means that the owner has been woken often enough.
@@ -49,6 +49,11 @@ class Mailbox(Generic[Item]):
             items = list(self._items)
             self._items.clear()
             return items
+
+    def waiting(self) -> list[Item]:
+        """What `take` would give, left where it is; from any thread."""
+        with self._lock:
+            return list(self._items)
 
     def handles(self) -> list[int]:
         """What a poll must watch."""

@@ -5,16 +5,18 @@ made it. Sending returns whether the message was taken; receiving returns None w
 Used by every role.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import zmq
 
 from dm2_dist.comms import codec, endpoint
+from dm2_dist.comms.connection import Connection
 from dm2_dist.comms.endpoint import Buffer, Frames, Socket, close_context, context
+from dm2_dist.comms.keys import Role
 from dm2_dist.comms.mailbox import Mailbox
 from dm2_dist.comms.messages import Message
-from dm2_dist.comms.security import AddressError
+from dm2_dist.comms.security import AddressError, check_connect
 
 __all__ = [
     "AddressError",
@@ -26,17 +28,22 @@ __all__ = [
     "Publisher",
     "Router",
     "Subscriber",
+    "check_connect",
     "close_context",
     "context",
 ]
 
 
 class PeerFrames(NamedTuple):
-    """A message and the routing identity of its sender."""
+    """A message and the routing identity of its sender.
+
+    role: what the sender proved to be by its key; None where nothing is authenticated.
+    """
 
     peer: bytes
     header: bytes
     body: Buffer | None
+    role: str | None = None
 
 
 class Pollable(Protocol):
@@ -50,7 +57,8 @@ class Router:
     """The listening end of conversations: many peers, each answered by its routing identity.
 
     address: the address bound, with the real port.
-    malformed: messages dropped because they had neither one nor two frames.
+    malformed: messages with neither one nor two frames; `recv` gives them an empty header, which
+        no codec accepts, so that they count against their sender.
     """
 
     def __init__(self, address: str) -> None:
@@ -64,15 +72,22 @@ class Router:
         self.malformed = 0
 
     def recv(self) -> PeerFrames | None:
-        """The next message, or None. A malformed one is counted and also gives None."""
+        """The next message, or None when nothing waits."""
         parts = endpoint.receive(self._socket)
         if parts is None:
             return None
+        peer, role = parts[0].bytes, _role_of(parts[0])
         frames = endpoint.to_frames(parts[1:])
         if frames is None:
             self.malformed += 1
-            return None
-        return PeerFrames(parts[0].bytes, frames.header, frames.body)
+            return PeerFrames(peer, b"", None, role)
+        return PeerFrames(peer, frames.header, frames.body, role)
+
+    def waiting(self, limit: int) -> Iterator[PeerFrames]:
+        """What waits, at most `limit` messages: a flood must not keep the owner from its work."""
+        while limit > 0 and (received := self.recv()) is not None:
+            limit -= 1
+            yield received
 
     def send(self, peer: bytes, message: Message, body: Buffer | None = None) -> bool:
         """Answer a peer; False if it is gone or does not read."""
@@ -90,22 +105,21 @@ class Router:
 class Dealer:
     """The connecting end of one conversation."""
 
-    def __init__(self, address: str, identity: bytes) -> None:
+    def __init__(self, address: str, identity: bytes, server: Role = Role.HEAD) -> None:
         """Connect; the peer need not be there yet.
 
         Args:
             address: where the peer listens.
             identity: routing identity, `NAME.INCARNATION`; unique among the peer's correspondents.
+            server: what must listen there; where keys are used, it has to prove it.
 
         Raises:
             AddressError: the address cannot be used.
         """
         self._socket = endpoint.open_socket(zmq.DEALER, endpoint.DEALER)
         self._socket.setsockopt(zmq.ROUTING_ID, identity)
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self._connected = False
-        self._address = address
-        endpoint.connect(self._socket, address)
+        self._connection = Connection(self._socket, address, server)
 
     def reconnect(self, address: str) -> None:
         """Go on with a peer that listens elsewhere now; nothing is done if it is the same place.
@@ -113,11 +127,12 @@ class Dealer:
         Raises:
             AddressError: the address cannot be used.
         """
-        if address == self._address:
-            return
-        self._socket.disconnect(self._address)
-        self._address = address
-        endpoint.connect(self._socket, address)
+        self._connection.move(address)
+
+    @property
+    def failure(self) -> str:
+        """Why there has been no connection for ten seconds, in one sentence; "" if it may come."""
+        return self._connection.given_up
 
     def take_connected(self) -> bool:
         """True once after every connection made, the first included.
@@ -140,17 +155,15 @@ class Dealer:
     def recv(self) -> Frames | None:
         """The next message, or None."""
         self._note_connections()
-        parts = endpoint.receive(self._socket)
-        return None if parts is None else endpoint.to_frames(parts)
+        return _frames_of(endpoint.receive(self._socket))
 
     def handles(self) -> list[Socket | int]:
         """What a poll must watch."""
-        return [self._socket, self._monitor]
+        return [self._socket, self._connection.handle]
 
     def close(self) -> None:
         """Close; what was just sent still leaves, within the linger time."""
-        self._socket.disable_monitor()
-        self._monitor.close(linger=0)
+        self._connection.close()
         self._socket.close()
 
     def _writable(self) -> bool:
@@ -159,8 +172,8 @@ class Dealer:
         return bool(events & zmq.POLLOUT)
 
     def _note_connections(self) -> None:
-        while endpoint.receive(self._monitor) is not None:
-            self._connected = True
+        self._connection.keep()
+        self._connected = self._connection.take_made() or self._connected
 
 
 class Publisher:
@@ -207,12 +220,12 @@ class Subscriber:
         self._socket.setsockopt(zmq.SUBSCRIBE, b"")
 
     def connect(self, address: str) -> None:
-        """Listen to one more publisher, which need not be there yet.
+        """Listen to one more publisher, a learner, which need not be there yet.
 
         Raises:
             AddressError: the address cannot be used.
         """
-        endpoint.connect(self._socket, address)
+        endpoint.connect(self._socket, address, Role.LEARNER)
 
     def disconnect(self, address: str) -> None:
         """Stop listening to a publisher connected before."""
@@ -220,8 +233,7 @@ class Subscriber:
 
     def recv(self) -> Frames | None:
         """The next message, or None."""
-        parts = endpoint.receive(self._socket)
-        return None if parts is None else endpoint.to_frames(parts)
+        return _frames_of(endpoint.receive(self._socket))
 
     def drain(self, limit: int) -> list[Frames]:
         """What waits, oldest first, at most `limit` messages: the newest of each sender counts."""
@@ -262,3 +274,16 @@ class Poller:
         """Those with something to receive; empty after `timeout_seconds` without any."""
         events = self._poller.poll(max(0, round(timeout_seconds * 1000)))
         return {self._owners[handle] for handle, _ in events}
+
+
+def _frames_of(parts: list[zmq.Frame] | None) -> Frames | None:
+    """A message of a wrong number of frames has an empty header, which no codec accepts."""
+    return None if parts is None else endpoint.to_frames(parts) or Frames(b"", None)
+
+
+def _role_of(frame: zmq.Frame) -> str | None:
+    """What the authenticator called the sender of a frame; None if nobody was asked."""
+    try:
+        return str(frame.get("User-Id")) or None
+    except zmq.ZMQError:
+        return None

@@ -110,7 +110,8 @@ def test_messages_travel_both_ways(address, size):
     dealer = connected(router)
     body = None if size is None else bytes(range(256)) * (size // 256) + bytes(size % 256)
     assert dealer.send(GET, body)
-    peer, header, received = eventually(router.recv)
+    peer, header, received, role = eventually(router.recv)
+    assert role is None
     assert (peer, codec.unpack(header, TRAJECTORY_KINDS)) == (b"actor-0.1", GET)
     assert received == body
     assert router.send(peer, CREDIT, received)
@@ -216,11 +217,32 @@ def test_malformed_messages_are_counted(address):
     raw.send_multipart([b"a", b"b", b"c"])
     raw.send_multipart([codec.pack(GET)])
 
-    def received():
-        return router.recv()
-
-    assert unpack(eventually(received)) == GET
+    assert eventually(router.recv)[1:] == (b"", None, None)
+    assert unpack(eventually(router.recv)) == GET
     assert router.malformed == 1
+
+
+def test_malformed_answers_have_no_header(address):
+    raw = keep(context().socket(zmq.ROUTER))
+    raw.bind(address)
+    dealer = keep(Dealer(raw.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode(), b"actor-0.1"))
+    assert eventually(dealer.take_connected)
+    dealer.send(GET)
+    peer = raw.recv_multipart()[0]
+    raw.send_multipart([peer, b"a", b"b", b"c"])
+    raw.send_multipart([peer, codec.pack(CREDIT)])
+    assert eventually(dealer.recv) == (b"", None)
+    assert unpack(eventually(dealer.recv)) == CREDIT
+
+
+def test_a_flood_is_read_in_portions(address):
+    router = keep(Router(address))
+    dealer = connected(router)
+    for _ in range(7):
+        assert dealer.send(GET)
+    read = []
+    eventually(lambda: read.append(len(list(router.waiting(3)))) or sum(read) == 7)
+    assert max(read) <= 3
 
 
 def test_an_oversize_message_costs_its_sender_the_connection_only(address):

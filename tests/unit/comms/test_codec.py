@@ -44,7 +44,7 @@ def test_unknown_extra_fields_are_ignored():
         "source": {"name": "a", "incarnation": 1, "x": 1},
         "y": 2,
     }
-    message = codec.unpack(msgpack.packb(fields), TRAJECTORY_KINDS)
+    message = codec.unpack(codec.seal(msgpack.packb(fields)), TRAJECTORY_KINDS)
     assert message == messages.Get(source=Source(name="a", incarnation=1), version=3)
 
 
@@ -72,7 +72,9 @@ def test_unknown_extra_fields_are_ignored():
     ],
 )
 def test_wrong_structure_is_schema(fields):
-    assert refusal(codec.unpack, msgpack.packb(fields), TRAJECTORY_KINDS) is Reason.SCHEMA
+    assert (
+        refusal(codec.unpack, codec.seal(msgpack.packb(fields)), TRAJECTORY_KINDS) is Reason.SCHEMA
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_wrong_structure_is_schema(fields):
         b"",
         b"\xc1",
         b"\x81",
-        codec.pack(LEASE) + b"\0",
+        codec.pack(LEASE)[codec.CHECK_BYTES :] + b"\0",
         msgpack.packb({"kind": msgpack.ExtType(3, b"x")}),
         msgpack.packb({"kind": msgpack.Timestamp(3)}),
         b"\x91" * 4000,
@@ -90,7 +92,17 @@ def test_wrong_structure_is_schema(fields):
     ],
 )
 def test_what_is_not_a_map_is_schema(frame):
-    assert refusal(codec.unpack, frame, CONTROL_KINDS) is Reason.SCHEMA
+    assert refusal(codec.unpack, codec.seal(frame), CONTROL_KINDS) is Reason.SCHEMA
+
+
+def test_no_bit_of_a_header_may_change():
+    frame = codec.pack(LEASE)
+    for bit in range(8 * len(frame)):
+        wrong = bytearray(frame)
+        wrong[bit // 8] ^= 1 << bit % 8
+        assert refusal(codec.unpack, bytes(wrong), CONTROL_KINDS) is Reason.CORRUPT
+    for end in range(len(frame)):
+        assert refusal(codec.unpack, frame[:end], CONTROL_KINDS) is Reason.CORRUPT
 
 
 def test_header_limits():

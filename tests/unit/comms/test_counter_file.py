@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from dm2_dist.comms.counter_file import CounterFile, CounterFileError, read_counters
+from dm2_dist.comms.ledger import Counters
 from dm2_dist.comms.messages import Source
 
 SOURCE = Source(name="actor-" + "x" * 58, incarnation=2**62)
@@ -13,12 +14,12 @@ SOURCE = Source(name="actor-" + "x" * 58, incarnation=2**62)
 def test_counters_round_trip(tmp_path):
     path = tmp_path / "a.cnt"
     file = CounterFile(path, SOURCE, 3)
-    assert read_counters(path) == (SOURCE, (0, 0, 0), (0, 0, 0), False, 0)
+    assert read_counters(path) == Counters(SOURCE, (0, 0, 0), (0, 0, 0), False, 0)
     file.set_produced(1, 2**40)
     file.set_settled(2, 255)
     file.add_cut_off(3)
     file.add_cut_off(3)
-    assert read_counters(path) == (SOURCE, (0, 2**40, 0), (0, 0, 255), False, 6)
+    assert read_counters(path) == Counters(SOURCE, (0, 2**40, 0), (0, 0, 255), False, 6)
     file.close(clean=True)
     assert read_counters(path).closed
     assert os.listdir(tmp_path) == ["a.cnt"]
@@ -32,7 +33,7 @@ def test_a_file_of_before_games_could_be_lost_is_read(tmp_path):
     file.close(clean=True)
     data = path.read_bytes()
     path.write_bytes(data[:8] + b"\x01" + data[9:-8])
-    assert read_counters(path) == (SOURCE, (7, 0), (0, 5), True, 0)
+    assert read_counters(path) == Counters(SOURCE, (7, 0), (0, 5), True, 0)
 
 
 def test_an_unclean_close_is_not_closed(tmp_path):

@@ -1,7 +1,12 @@
 """Any order of crashes, losses, repeats and delays: the books balance at every step and at the end.
 
-Two actors, two learners, iterations of two tickets. The wire keeps messages in bags, delivers them
-in any order, repeats them, and forgets them when a connection breaks. A disk is a JSON string.
+Two actors, two learners, a head, iterations of two tickets. The wire keeps messages in bags,
+delivers them in any order, repeats them, and forgets them when a connection breaks. A disk is a
+JSON string. Actors play what the head leases, and what nobody asked for.
+
+Checked at every step, in the words of the design: I1 produced = trained + dropped + unsettled of an
+actor; I2 received = trained + dropped + buffered of a learner; I3 leased = fulfilled + reissued +
+open at the head; I4 the run closes: produced = trained + dropped + lost, error 0.
 """
 
 import random
@@ -16,8 +21,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from dm2_dist.comms.ledger import TRAINED, ActorBook, Counters, LearnerBook, Verdict, close
 from dm2_dist.comms.messages import Source
 from dm2_dist.comms.refusal import Reason
+from dm2_dist.config import CollectionConfig, EvaluationConfig, ImitationConfig, RunConfig
+from launch.dispatcher import Dispatcher, LearnerReport
 
-AGENTS, TICKETS, WINDOW, CAPACITY = 2, 2, 3, 12
+AGENTS, TICKETS, WINDOW, CAPACITY, LEASE_SECONDS = 2, 2, 3, 12, 100.0
+CONFIG = RunConfig(
+    max_env_steps=10**9,
+    collection=CollectionConfig(episodes_per_iteration=TICKETS, episodes_per_ticket=1),
+    imitation=ImitationConfig(episodes_per_step=1),
+    evaluation=EvaluationConfig(interval_env_steps=10**9),
+)
 ACTOR, AGENT, PICK = st.integers(0, 1), st.integers(0, AGENTS - 1), st.integers(0, 50)
 
 
@@ -50,10 +63,22 @@ class Link:
 
 @dataclass
 class Actor:
+    """One incarnation; leases: tickets on their way to it or in its hands."""
+
     source: Source
     book: ActorBook
     links: list[Link]
     produced: list[int]
+    leases: list[tuple[int, int]] = field(default_factory=list)
+    introduced: bool = False
+
+    @property
+    def key(self):
+        return self.source.name, self.source.incarnation
+
+    def holding(self):
+        held = {*self.book.payloads(), *self.leases}
+        return sorted(f"train/{iteration}/{index}" for iteration, index in held)
 
 
 @dataclass
@@ -71,6 +96,9 @@ class World(RuleBasedStateMachine):
         self.tickets: dict[tuple[Source, int, int], tuple[int, int]] = {}
         self.trained: Counter = Counter()
         self.learners = [Learner() for _ in range(AGENTS)]
+        self.now = 0.0
+        self.head = Dispatcher(CONFIG, AGENTS, LEASE_SECONDS)
+        self.reports: list[list[LearnerReport]] = [[] for _ in range(AGENTS)]
         self.actors = [self.be_born(slot) for slot in range(2)]
 
     def be_born(self, slot):
@@ -95,11 +123,20 @@ class World(RuleBasedStateMachine):
     # --- what actors do ---
 
     @rule(slot=ACTOR, ahead=st.integers(0, 1), index=st.integers(0, TICKETS - 1))
-    def play(self, slot, ahead, index):
+    def play_unasked(self, slot, ahead, index):
+        """As after a lease that expired: somebody else may have played it, too."""
+        ticket = min(learner.book.version for learner in self.learners) + ahead, index
+        self.play(self.actors[slot], ticket)
+
+    @rule(slot=ACTOR, pick=PICK)
+    def play_leased(self, slot, pick):
         actor = self.actors[slot]
+        if actor.leases and not actor.book.is_full:
+            self.play(actor, actor.leases.pop(pick % len(actor.leases)))
+
+    def play(self, actor, ticket):
         if actor.book.is_full:
             return
-        ticket = min(learner.book.version for learner in self.learners) + ahead, index
         for agent in range(AGENTS):
             sequence = actor.book.produce(agent, ticket)
             self.tickets[actor.source, agent, sequence] = ticket
@@ -123,7 +160,66 @@ class World(RuleBasedStateMachine):
             case Granted(incarnation, amount, opens):
                 actor.book.on_credit(agent, incarnation, amount, opens=opens)
             case Settled(incarnation, outcomes):
-                actor.book.on_settle(agent, incarnation, outcomes)
+                for ticket, outcome in actor.book.on_settle(agent, incarnation, outcomes):
+                    if outcome not in (TRAINED, Reason.SHUTDOWN):
+                        self.head.give_back(actor.key, "train/{}/{}".format(*ticket))
+
+    # --- what goes on with the head ---
+
+    @rule(slot=ACTOR, heard=st.booleans())
+    def ask(self, slot, heard):
+        """HELLO or WANT; lost, if not heard."""
+        actor = self.actors[slot]
+        if not heard:
+            return
+        if not actor.introduced:
+            actor.introduced = True
+            self.head.holds(actor.key, actor.holding(), self.now)
+        elif not actor.leases:
+            self.head.want(actor.key)
+
+    @rule(agent=AGENT)
+    def say_what_arrived(self, agent):
+        book = self.learners[agent].book
+        known = range(max(0, book.version - 5), book.version + 1)
+        self.reports[agent].append(
+            LearnerReport(
+                version=book.version,
+                env_steps={version: 10 * version for version in known},
+                received={i: frozenset(found) for i, found in book.buffered().items()},
+                received_env_steps={},
+                finished=False,
+            )
+        )
+
+    @rule(agent=AGENT, lost=st.booleans())
+    def hear_what_arrived(self, agent, lost):
+        if self.reports[agent]:
+            report = self.reports[agent].pop(0)
+            if not lost:
+                self.head.learner_report(agent, report)
+
+    @rule(lost=st.booleans())
+    def lease(self, lost):
+        present = {actor.key: actor for actor in self.actors}
+        for key, ticket in list(self.head.assignments(self.now)):
+            if key not in present:
+                self.head.gone(key)
+            elif lost:
+                present[key].introduced = False  # the connection broke: it says HELLO again
+            else:
+                present[key].leases.append((ticket.iteration, ticket.index))
+
+    @rule()
+    def time_passes(self):
+        self.now += LEASE_SECONDS / 3
+
+    @rule()
+    def kill_head(self):
+        self.head = Dispatcher(CONFIG, AGENTS, LEASE_SECONDS)
+        self.reports = [[] for _ in range(AGENTS)]
+        for actor in self.actors:
+            actor.introduced = False
 
     # --- what learners do ---
 
@@ -178,27 +274,55 @@ class World(RuleBasedStateMachine):
     def bustle(self, seed):
         """A busy moment: without it, single steps rarely add up to an iteration."""
         chance = random.Random(seed)
-        for move in (chance.getrandbits(16) for _ in range(120)):
-            slot, agent, what, pick = move & 1, move >> 1 & 1, move >> 2 & 15, move >> 6
-            match what:
-                case 0 | 1:
-                    self.play(slot, pick >> 1 & 1, pick & 1)
-                case 2 | 3 | 4 | 5:
-                    self.send(slot, agent)
-                case 6 | 7 | 8 | 9:
-                    self.receive(slot, agent, pick, pick % 7 == 0, pick % 11 == 0)
-                case 10 | 11 | 12 | 13:
-                    self.hear(slot, agent, pick, pick % 7 == 0)
-                case 14:
-                    self.train(agent, ("", "", "before the write", "after the write")[pick % 4])
-                case 15:
-                    self.settle_drops(agent, "")
+        for move in (chance.getrandbits(18) for _ in range(160)):
+            slot, agent, what, pick = move & 1, move >> 1 & 1, move >> 2 & 31, move >> 7
+            if what < 16:
+                self.bustle_of_data(slot, agent, what, pick)
+            else:
+                self.bustle_of_control(slot, agent, what, pick)
+
+    def bustle_of_data(self, slot, agent, what, pick):
+        match what:
+            case 0:
+                self.play_unasked(slot, pick >> 1 & 1, pick & 1)
+            case 1:
+                self.play_leased(slot, pick)
+            case 2 | 3 | 4 | 5:
+                self.send(slot, agent)
+            case 6 | 7 | 8 | 9:
+                self.receive(slot, agent, pick, pick % 7 == 0, pick % 11 == 0)
+            case 10 | 11 | 12 | 13:
+                self.hear(slot, agent, pick, pick % 7 == 0)
+            case 14:
+                self.train(agent, ("", "", "before the write", "after the write")[pick % 4])
+            case 15:
+                self.settle_drops(agent, "")
+
+    def bustle_of_control(self, slot, agent, what, pick):
+        match what:
+            case 16 | 17 | 18:
+                self.play_leased(slot, pick)
+            case 19 | 20 | 21:
+                self.ask(slot, pick % 9 > 0)
+            case 22 | 23:
+                self.say_what_arrived(agent)
+            case 24 | 25:
+                self.hear_what_arrived(agent, pick % 9 == 0)
+            case 26 | 27:
+                self.lease(pick % 13 == 0)
+            case 28:
+                self.time_passes()
+            case _:
+                self.send(slot, agent)
 
     # --- what goes wrong ---
 
     @rule(slot=ACTOR)
     def kill_actor(self, slot):
+        dead = self.actors[slot]
         self.actors[slot] = self.be_born(slot)
+        if dead.source.incarnation % 2:  # otherwise nobody tells the head: its leases expire
+            self.head.gone(dead.key)
 
     @rule(agent=AGENT, lossy=st.booleans())
     def kill_learner(self, agent, lossy):
@@ -231,6 +355,7 @@ class World(RuleBasedStateMachine):
             for agent in range(AGENTS):
                 assert actor.book.account(agent).imbalance == 0
                 assert actor.book.account(agent).unsettled <= CAPACITY
+        assert self.head.account().imbalance == 0
         for learner in self.learners:
             assert learner.book.account().imbalance == 0
             assert all(i >= learner.book.version for i in learner.book.buffered())
@@ -274,8 +399,8 @@ class World(RuleBasedStateMachine):
         for _ in range(40):
             if all(learner.book.version >= goal for learner in self.learners):
                 break
-            for index in range(TICKETS):
-                self.play(0, 0, index)
+            self.time_passes()
+            self.follow_the_head()
             self.flush()
         assert all(learner.book.version >= goal for learner in self.learners), "stuck"
         for learner in self.learners:
@@ -288,6 +413,19 @@ class World(RuleBasedStateMachine):
         self.every_process_balances()
         self.nothing_is_trained_twice()
         self.assert_closed()
+
+    def follow_the_head(self):
+        """Play whatever the head leases: it alone must find everything that is missing."""
+        for agent in range(AGENTS):
+            self.say_what_arrived(agent)
+            while self.reports[agent]:
+                self.hear_what_arrived(agent, False)
+        for slot in range(2):
+            self.ask(slot, True)
+            self.ask(slot, True)
+        self.lease(False)
+        for slot in range(2):
+            self.play_leased(slot, 0)
 
     def flush(self):
         for slot in range(2):

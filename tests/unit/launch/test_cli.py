@@ -21,7 +21,7 @@ from launch.cli import main
 
 COMMANDS = {
     *("local", "record", "evaluate", "curves", "presets", "show-config", "bench", "replay"),
-    *("doctor", "sc2-standin"),
+    *("doctor", "sc2-standin", "chaos", "keys", "head", "learner", "actor"),
 }
 LOCAL_FLAGS = """
     --help --actors --run-dir --resume --metrics-port --plain
@@ -165,7 +165,10 @@ def test_the_flags_of_local_grow_only_on_purpose(capsys):
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["local", "--help"], ["presets"], ["replay", "--help"], ["doctor", "--help"]],
+    [
+        *(["--help"], ["local", "--help"], ["presets"], ["replay", "--help"], ["doctor", "--help"]),
+        *(["chaos", "--help"], ["learner", "--help"]),
+    ],
 )
 def test_help_takes_less_than_a_second_and_no_heavy_library(words):
     program = (
@@ -520,3 +523,25 @@ def test_a_file_in_the_place_of_the_replays_is_an_error(refused, trained_root, t
     code, sentence = refused("evaluate", str(trained_root), "--replays", str(tmp_path / "kept"))
     assert code == 1
     assert "is not a folder; choose another --replays" in sentence
+
+
+# --- chaos ---
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "chaos needs a run to disturb after --"),
+        (["--"], "chaos needs a run to disturb after --"),
+        (["--", "record", "there"], "chaos needs a run to disturb after --"),
+        (["--", "local", "--resume"], "--resume is chosen by chaos"),
+        (["--", "local", "--run-dir=here"], "--run-dir is chosen by chaos"),
+        (["--kills", "-1", "--", "local"], "kills and others must be at least 0"),
+        (["--patience-seconds", "0", "--", "local"], "patience-seconds must be above 0"),
+        (["--no-twin", "--twin-of", "there", "--", "local"], "exclude each other"),
+    ],
+)
+def test_chaos_refuses_what_makes_no_sense(refused, words, sentence):
+    code, said = refused("chaos", *words)
+    assert code == 2
+    assert sentence in said

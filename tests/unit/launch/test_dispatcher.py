@@ -572,6 +572,10 @@ class Run(RuleBasedStateMachine):
         assert version in learner.retained or version > learner.version, "parameters are gone"
 
     @invariant()
+    def every_lease_is_accounted_for(self):
+        assert self.head.account().imbalance == 0
+
+    @invariant()
     def parameters_of_tickets_in_play_are_kept(self):
         if None in self.reported:
             return

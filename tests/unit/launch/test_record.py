@@ -1,5 +1,6 @@
 """The run record against real files: what the head writes, and what a new head finds."""
 
+import errno
 import json
 
 import pytest
@@ -11,7 +12,7 @@ from dm2_dist.comms.ledger import LearnerBook
 from dm2_dist.comms.messages import Source
 from dm2_dist.comms.refusal import Reason
 from dm2_dist.config import EvaluationConfig, RunConfig
-from dm2_dist.run_directory import RunDirectory
+from dm2_dist.run_directory import RunDirectory, RunDirectoryError
 from launch import record
 from launch.record import RunRecord
 
@@ -301,3 +302,77 @@ def test_the_summary_is_plain_json(run_record, directory):
     write_commit(directory, 0, version=1)
     run_record.write_summary(K)
     assert json.loads(directory.summary.read_text())["ledger"]["lost"] == {}
+
+
+# --- disks and crashes ---
+
+
+def test_lines_wait_while_the_disk_is_full(run_record, directory, monkeypatch):
+    refused = []
+
+    def full(path, line):
+        refused.append(line)
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(record, "append_line", full)
+    for version in (1, 2):
+        run_record.note_learner(learner_beat(version=version))
+    assert f"{directory.metrics} cannot be used: No space left" in run_record.degraded
+    assert run_directory.read_lines(directory.metrics) == []
+    monkeypatch.undo()
+    run_record.note_learner(learner_beat(version=3))
+    assert run_record.degraded == ""
+    versions = [line["version"] for line in run_directory.read_lines(directory.metrics)]
+    assert versions == [1, 2, 3]
+
+
+def test_lines_that_wait_are_written_with_the_summary(run_record, directory):
+    directory.metrics.mkdir()  # nothing can be appended to a folder
+    run_record.note_learner(learner_beat(version=1))
+    assert "Is a directory" in run_record.degraded
+    directory.metrics.rmdir()
+    run_record.write_summary(K)
+    assert [line["version"] for line in run_directory.read_lines(directory.metrics)] == [1]
+
+
+def test_only_so_many_lines_wait(run_record, directory, monkeypatch):
+    monkeypatch.setattr(record, "_UNWRITTEN", 2)
+    directory.metrics.mkdir()
+    for version in (1, 2):
+        run_record.note_learner(learner_beat(version=version))
+    with pytest.raises(RunDirectoryError, match=r"metrics\.jsonl.*2 lines wait"):
+        run_record.note_learner(learner_beat(version=3))
+
+
+def test_a_summary_that_cannot_be_written_is_one_sentence(run_record, directory):
+    directory.summary.mkdir()
+    with pytest.raises(RunDirectoryError, match=r"summary\.json.* cannot be used: Is a directory"):
+        run_record.write_summary(K)
+    assert [path.name for path in directory.root.glob(".*.tmp")] == []
+
+
+@pytest.mark.parametrize(
+    "torn", [b'{"agent": 0, "ver', b"\0\0\0\0", b'{"a": 1}\n\xff\xfe\n', b"17\n[]\n", b"\n\n"]
+)
+def test_what_a_crash_tore_is_taken_out_at_the_next_start(directory, torn):
+    first = RunRecord.open(directory, CONFIG)
+    first.note_learner(learner_beat(version=1))
+    whole = directory.metrics.read_bytes()
+    with directory.metrics.open("ab") as file:
+        file.write(torn)
+    again = RunRecord.open(directory, CONFIG)
+    again.note_learner(learner_beat(version=1))
+    again.note_learner(learner_beat(version=2))
+    lines = directory.metrics.read_bytes().splitlines()
+    assert lines[0] + b"\n" == whole
+    assert all(isinstance(json.loads(line), dict) for line in lines)
+    versions = [json.loads(line).get("version") for line in lines]
+    assert [version for version in versions if version] == [1, 2]
+
+
+def test_whole_files_are_left_alone(directory):
+    first = RunRecord.open(directory, CONFIG)
+    first.note_learner(learner_beat(version=1))
+    before = directory.metrics.stat()
+    RunRecord.open(directory, CONFIG)
+    assert directory.metrics.stat().st_ino == before.st_ino

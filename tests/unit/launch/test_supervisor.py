@@ -70,10 +70,12 @@ def supervisor() -> Iterator[Supervisor]:
 def start(supervisor, tmp_path):
     """Start a child; gives its notes."""
 
-    def start(target, name="actor-0", role="actor", deaths_allowed=5, **arguments):
+    def start(
+        target, name="actor-0", role="actor", deaths_allowed=5, progress=lambda: 0, **arguments
+    ):
         notes = tmp_path / name
         arguments |= {"notes": notes}
-        supervisor.start(ChildSpec(name, role, FORK, target, arguments, deaths_allowed))
+        supervisor.start(ChildSpec(name, role, FORK, target, arguments, deaths_allowed, progress))
         return notes
 
     return start
@@ -145,6 +147,21 @@ def test_a_child_that_keeps_failing_is_given_up(supervisor, start):
     assert len(lives(notes)) == 2
     assert supervisor.alive() == 0
     assert supervisor.restarts == {"actor": 1}
+
+
+def test_ends_with_something_done_between_them_are_not_held_against_a_child(supervisor, start):
+    done = [0, 0, 1, 2, 3, 3]  # asked at the start, and at each end
+    notes = start(leave, code=3, deaths_allowed=1, progress=lambda: done.pop(0))
+    ends = wait_for(supervisor, lambda ends: len(ends) == 5)
+    assert [end.gave_up for end in ends] == [False, False, False, False, True]
+    assert len(lives(notes)) == 5
+
+
+def test_a_child_that_got_something_done_is_back_without_a_longer_pause(supervisor, start):
+    done = iter(range(100))
+    start(leave, code=3, deaths_allowed=1, progress=lambda: next(done))
+    ends = wait_for(supervisor, lambda ends: len(ends) == 7)
+    assert all(end.restarting for end in ends)
 
 
 def test_one_childs_deaths_are_not_anothers(supervisor, start):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dm2_dist.functional import ppo
-from learners.independent import NonFiniteError
+from learners.finiteness import NonFiniteError
 
 DM2_METRICS = {
     "discriminator_loss",
@@ -30,6 +30,7 @@ IPPO_METRICS = {
     "seconds_discriminator",
     "seconds_ppo",
     "seconds_prepare",
+    "skipped_steps",
 }
 
 
@@ -217,13 +218,86 @@ def test_read_only_arrays_are_welcome(batches, configure, make_learner):
     learner.update(dataclasses.replace(batches[0], **frozen), 0)
 
 
-@pytest.mark.parametrize(("field", "quantity"), [("reward", "loss"), ("observation", "")])
-def test_non_finite_data_is_named(field, quantity, batches, configure, make_learner):
-    array = getattr(batches[0], field).copy()
-    array[3] = np.nan
-    broken = dataclasses.replace(batches[0], **{field: array})
-    with pytest.raises(NonFiniteError, match=rf"agent 0, iteration 7: .*{quantity}"):
-        make_learner(configure()).update(broken, 7)
+# --- numbers gone wrong ---
+
+
+def huge(batch, field="reward", value=3e38):
+    """The batch with numbers that a wire lets through and arithmetic does not."""
+    array = getattr(batch, field).copy()
+    array[::2] = value
+    return dataclasses.replace(batch, **{field: array})
+
+
+def without_counts(state):
+    return {name: tensor for name, tensor in state.items() if not name.startswith("skips.")}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("reward", 3e38), ("reward", np.nan), ("observation", np.nan)]
+)
+def test_skipped_steps_change_nothing_at_all(field, value, batches, configure, make_learner):
+    """Not the networks, not the moments, not the value statistics: only the counts of skips."""
+    learner = make_learner(configure(epochs=2))
+    learner.update(batches[0], 0)
+    before = learner.state()
+    metrics = learner.update(huge(batches[0], field, value), 1)
+    assert metrics["skipped_steps"] == 4.0
+    assert "value_loss" not in metrics
+    assert all(np.isfinite(number) for number in metrics.values())
+    assert equal(without_counts(learner.state()), without_counts(before))
+    assert int(learner.state()["skips.critic"]) == 2
+
+
+def test_three_skipped_steps_in_a_row_end_the_run(batches, configure, make_learner):
+    with pytest.raises(
+        NonFiniteError, match=r"agent 0, iteration 7: the policy loss .* 3 gradient"
+    ):
+        make_learner(configure(epochs=3)).update(huge(batches[0]), 7)
+
+
+def test_the_row_of_skipped_steps_goes_on_over_iterations_and_restarts(
+    batches, configure, make_learner
+):
+    learner = make_learner(configure(epochs=2))
+    learner.update(huge(batches[0]), 0)
+    restarted = make_learner(configure(epochs=2))
+    restarted.load(learner.state())
+    for ours in (learner, restarted):
+        with pytest.raises(NonFiniteError, match=r"agent 0, iteration 1: .* in 4 gradient steps"):
+            ours.update(huge(batches[0]), 1)
+
+
+def test_a_good_step_ends_the_row(batches, configure, make_learner):
+    learner, undisturbed = make_learner(configure(epochs=2)), make_learner(configure(epochs=2))
+    for iteration in range(3):
+        learner.update(huge(batches[0]), iteration + 1000)
+        learner.update(batches[0], iteration)
+        undisturbed.update(batches[0], iteration)
+    assert equal(learner.state(), undisturbed.state())
+
+
+def test_a_state_from_before_steps_were_counted_is_taken(batches, configure, make_learner):
+    learner = make_learner(configure(epochs=2))
+    learner.update(huge(batches[0]), 0)
+    older = without_counts(learner.state())
+    learner.load(older)
+    assert int(learner.state()["skips.policy"]) == 0
+
+
+def test_a_learning_rate_that_overflows_ends_the_run(batches, configure, make_learner):
+    """The gradients are finite, and the parameters after the step are not."""
+    learner = make_learner(configure(learning_rate=3e38, epochs=1))
+    with pytest.raises(NonFiniteError, match=r"agent 0, iteration 0: the policy"):
+        learner.update(batches[0], 0)
+
+
+def test_a_discriminator_that_overflows_is_named(batches, configure, make_learner):
+    config = configure("dm2", epochs=1)
+    config = dataclasses.replace(
+        config, imitation=dataclasses.replace(config.imitation, learning_rate=3e38)
+    )
+    with pytest.raises(NonFiniteError, match=r"agent 1, iteration 0: the discriminator"):
+        make_learner(config, 1, batches[0]).update(batches[1], 0)
 
 
 def test_dm2_needs_demonstrations(configure, make_learner):

@@ -1,5 +1,7 @@
 """The journal of one agent against real files; a restart is a new journal on the same folder."""
 
+import errno
+import os
 import shutil
 
 import pytest
@@ -8,7 +10,7 @@ from dm2_dist import checkpoint
 from dm2_dist.comms.ledger import Counters, Settlement, Verdict, close
 from dm2_dist.comms.messages import Source
 from dm2_dist.comms.refusal import Reason
-from learners.journal import Journal, Trained
+from learners.journal import DiskError, Journal, Trained
 from learners.publisher import Versions
 
 ACTOR = Source(name="actor-0", incarnation=1)
@@ -190,3 +192,74 @@ def test_lost_parameter_files_cost_those_versions_only(journal, folder):
     assert again.versions.newest == -1
     train(again, 2)
     assert again.versions.newest == 3
+
+
+# --- a disk that does not take it ---
+
+
+class Disk:
+    """The real disk, which refuses to rename a commit so many times."""
+
+    def __init__(self, monkeypatch, number, refusals):
+        self.refusals = refusals
+        self._rename, self._number = os.rename, number
+        monkeypatch.setattr(os, "rename", self.rename)
+
+    def rename(self, source, target):
+        if "commit-" in str(target) and self.refusals:
+            self.refusals -= 1
+            raise OSError(self._number, os.strerror(self._number), str(target))
+        self._rename(source, target)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_disk_that_is_full_for_a_while_is_waited_for(journal, folder, monkeypatch, number):
+    said = []
+    journal.degraded = said.append
+    Disk(monkeypatch, number, refusals=2)
+    assert len(train(journal, 0)) == PER_ITERATION
+    assert len(said) == 3
+    for sentence in said[:2]:
+        assert os.strerror(number) in sentence
+        assert str(folder) in sentence
+    assert said[2] == ""
+    again = open_journal(folder)
+    assert (again.version, again.book.account().trained) == (1, PER_ITERATION)
+    train(journal, 1)
+    assert open_journal(folder).version == 2
+
+
+def test_a_disk_that_stays_full_is_given_up_and_nothing_is_settled(folder, monkeypatch):
+    journal = Journal(folder, Versions(agent=0, folder=folder, retained=4), patience_seconds=0.3)
+    journal.commit(trained(0), keep_from=0)
+    Disk(monkeypatch, errno.ENOSPC, refusals=10**6)
+    with pytest.raises(
+        DiskError, match=rf"{folder}.*No space left.*free some space \(waited 0 s\)"
+    ):
+        train(journal, 0)
+    again = open_journal(folder)
+    assert again.version == 0
+    assert again.book.receive(ACTOR, 0, 0, 0) is Verdict.ACCEPT
+
+
+def test_a_disk_that_became_read_only_is_given_up_at_once(journal, folder, monkeypatch):
+    Disk(monkeypatch, errno.EROFS, refusals=1)
+    with pytest.raises(DiskError, match=r"Read-only file system; mount it writable"):
+        train(journal, 0)
+    assert open_journal(folder).version == 0
+
+
+def test_a_run_directory_that_vanished_is_not_made_anew(journal, folder):
+    shutil.rmtree(folder)
+    with pytest.raises(DiskError, match=rf"{folder} cannot be used: No such file .* bring the run"):
+        train(journal, 0)
+    assert not folder.exists()
+
+
+def test_drafts_of_a_killed_learner_go_at_the_next_start(journal, folder):
+    train(journal, 0)
+    (folder / ".draft-00000009").mkdir()
+    (folder / "parameters" / ".00000002.safetensors.123.tmp").write_bytes(b"ha")
+    again = open_journal(folder)
+    assert again.version == 1
+    assert list(folder.rglob(".*")) == []

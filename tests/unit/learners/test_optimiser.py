@@ -21,7 +21,7 @@ def test_steps_are_those_of_adam_with_a_norm_clip(network):
     adam = torch.optim.Adam(reference.parameters(), lr=0.1, eps=1e-5)
     ours = Optimiser(network, 0.1, 1e-5, 0.01)
     for _ in range(3):
-        norm = ours.minimise(loss_of(network))
+        norm = ours.minimise(loss_of(network)).norm
         adam.zero_grad()
         loss_of(reference).backward()
         expected = nn.utils.clip_grad_norm_(reference.parameters(), 0.01)
@@ -35,8 +35,10 @@ def test_given_gradients_and_back_propagation_do_the_same(network):
     other = nn.Linear(3, 2)
     other.load_state_dict(network.state_dict())
     names = dict(network.named_parameters())
-    gradients = torch.autograd.grad(loss_of(network), list(names.values()))
-    Optimiser(network, 0.1, 1e-8, None).apply(dict(zip(names, gradients, strict=True)))
+    loss = loss_of(network)
+    gradients = torch.autograd.grad(loss, list(names.values()))
+    given = dict(zip(names, gradients, strict=True))
+    Optimiser(network, 0.1, 1e-8, None).apply(given, loss.detach())
     Optimiser(other, 0.1, 1e-8, None).minimise(loss_of(other))
     assert all(
         torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True)
@@ -55,3 +57,49 @@ def test_loaded_moments_continue_bit_for_bit(network):
     assert all(
         torch.equal(a, b) for a, b in zip(network.parameters(), copy.parameters(), strict=True)
     )
+
+
+# --- steps that are not finite ---
+
+BAD = [float("nan"), float("inf"), float("-inf")]
+
+
+def frozen(optimiser, network):
+    """Bytes of everything a step may change."""
+    tensors = {**dict(network.named_parameters()), **optimiser.state()}
+    return {name: tensor.detach().numpy().tobytes() for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("norm", [None, 0.5])
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_step_that_is_not_finite_changes_nothing(network, where, bad, norm):
+    ours = Optimiser(network, 0.1, 1e-8, norm)
+    assert float(ours.minimise(loss_of(network)).skipped) == 0.0
+    before = frozen(ours, network)
+    gradients = {name: torch.ones_like(p) for name, p in network.named_parameters()}
+    if where == "gradient":
+        gradients["weight"][1, 2] = bad
+    step = ours.apply(gradients, torch.tensor(bad if where == "loss" else 1.0))
+    assert float(step.skipped) == 1.0
+    assert frozen(ours, network) == before
+
+
+def test_an_overflow_on_the_way_back_changes_nothing(network):
+    ours = Optimiser(network, 0.1, 1e-8, 0.5)
+    before = frozen(ours, network)
+    step = ours.minimise(1e30 * (1e30 * loss_of(network)))
+    assert float(step.skipped) == 1.0
+    assert frozen(ours, network) == before
+
+
+def test_after_skipped_steps_training_goes_on_as_if_they_had_not_been(network):
+    other = nn.Linear(3, 2)
+    other.load_state_dict(network.state_dict())
+    ours, theirs = (Optimiser(n, 0.1, 1e-8, 0.5) for n in (network, other))
+    for bad in (None, *BAD, None):
+        loss = loss_of(network)
+        ours.minimise(loss if bad is None else loss * bad)
+        if bad is None:
+            theirs.minimise(loss_of(other))
+    assert frozen(ours, network) == frozen(theirs, other)

@@ -253,12 +253,14 @@ def _exercise_actor() -> ActorMetrics:
     source = ActorMetrics("r1", "actor-3")
     source.ledger(1, 1, 0)
     source.game(1, 2**30)
+    source.queue("unsettled", limit=8, used=4)
     return source
 
 
 def _exercise_learner() -> LearnerMetrics:
     source = LearnerMetrics("r1", 2)
     source.buffered(1)
+    source.queue("buffer", limit=8, used=4)
     gauges = [row for row in catalogue.TABLE if row.name.startswith("dm2_learner_")]
     source.iteration(1, 0, {row.name.removeprefix("dm2_learner_"): 0.5 for row in gauges})
     return source
@@ -267,6 +269,7 @@ def _exercise_learner() -> LearnerMetrics:
 def _exercise_head() -> HeadMetrics:
     source = HeadMetrics("r1", "3m")
     source.ledger_error(0)
+    source.queue("to_peers", limit=8)
     source.env_steps_target(1)
     source.evaluation(1, 2, 3.0)
     return source
@@ -313,12 +316,54 @@ def test_names_follow_the_convention() -> None:
 
 def test_no_sample_hides_a_label_of_its_target() -> None:
     [group] = exporter.service_discovery([exporter.Target("127.0.0.1:1", "head", "head", "r1")])
-    own = {row.label for row in catalogue.TABLE if row.name != "dm2_process_restarts_total"}
+    # NOTE: in these the role is that of somebody else, and the sample's own label wins.
+    of_others = ("dm2_process_restarts_total", "dm2_peers_refused_total", "dm2_peers_banned_total")
+    own = {row.label for row in catalogue.TABLE if row.name not in of_others}
     assert not own & group["labels"].keys()
 
 
 def test_causes_of_loss_are_those_of_the_ledger() -> None:
-    assert ledger.ACTOR_DIED in catalogue.LOSS_CAUSES
+    assert {ledger.ACTOR_DIED, ledger.ROLLED_BACK} <= set(catalogue.LOSS_CAUSES)
+
+
+def test_a_queue_has_a_bound_and_where_it_can_be_known_a_use(
+    actor: ActorMetrics, learner: LearnerMetrics, head: HeadMetrics
+) -> None:
+    actor.queue("unsettled", limit=100, used=0)
+    actor.queue("unsettled", limit=100, used=70)
+    actor.queue("to_learners", limit=64)
+    learner.queue("buffer", limit=9, used=3)
+    head.queue("to_peers", limit=20)
+    assert read(actor, "dm2_actor_queue_bytes", queue="unsettled") == 70
+    assert read(actor, "dm2_actor_queue_limit_bytes", queue="unsettled") == 100
+    assert read(actor, "dm2_actor_queue_limit_bytes", queue="to_learners") == 64
+    assert absent(actor, "dm2_actor_queue_bytes", queue="to_learners")
+    assert read(learner, "dm2_learner_queue_limit_bytes", queue="buffer") == 9
+    assert read(head, "dm2_head_queue_limit_bytes", queue="to_peers") == 20
+
+
+@pytest.mark.parametrize("role", ["learner", "head"])
+def test_whoever_listens_counts_what_it_refuses(
+    role: str, learner: LearnerMetrics, head: HeadMetrics
+) -> None:
+    source = learner if role == "learner" else head
+    for reason in ("schema", "oversize", "schema"):
+        source.message_refused(reason)
+    source.peer_refused("learner")
+    source.peer_banned("actor")
+    source.keys_refused(2)
+    source.keys_refused(1)
+    assert read(source, "dm2_messages_refused_total", reason="schema") == 2
+    assert read(source, "dm2_peers_refused_total", role="learner") == 1
+    assert read(source, "dm2_peers_banned_total", role="actor") == 1
+    assert read(source, "dm2_peers_banned_total", role="launcher") == 0
+    assert read(source, "dm2_keys_refused_total") == 2
+
+
+def test_skipped_gradient_steps_are_counted_by_network(learner: LearnerMetrics) -> None:
+    learner.nonfinite("critic")
+    assert read(learner, "dm2_learner_nonfinite_total", what="critic") == 1
+    assert read(learner, "dm2_learner_nonfinite_total", what="policy") == 0
 
 
 def test_the_document_is_the_table() -> None:

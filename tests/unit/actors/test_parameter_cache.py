@@ -1,0 +1,45 @@
+from collections.abc import Iterator
+
+import pytest
+
+from actors.parameter_cache import KEPT_VERSIONS, ParameterCache
+from dm2_dist.comms import codec, messages
+from dm2_dist.comms.sockets import close_context
+
+
+@pytest.fixture
+def cache() -> Iterator[ParameterCache]:
+    made = ParameterCache(2)
+    yield made
+    made.subscriber.close()
+    close_context()
+
+
+def version(number: int, agent: int = 0) -> messages.Parameters:
+    return messages.Parameters(agent=agent, version=number, digest="")
+
+
+def test_the_oldest_version_gives_way_and_the_bytes_are_known(cache: ParameterCache) -> None:
+    for number in range(KEPT_VERSIONS + 3):
+        cache.keep(version(number), b"x" * 100)
+    cache.keep(version(0, agent=1), b"y" * 7)
+    assert cache.missing([2, 0]) == [0]
+    assert cache.missing([3, 0]) == []
+    assert cache.num_bytes == KEPT_VERSIONS * 100 + 7
+    assert cache.limit_bytes == 2 * KEPT_VERSIONS * codec.PARAMETERS_LIMIT
+
+
+@pytest.mark.parametrize(("agent", "size"), [(2, 1), (2**40, 1), (1, codec.PARAMETERS_LIMIT + 1)])
+def test_what_no_learner_of_this_run_can_publish_is_refused(
+    cache: ParameterCache, agent: int, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.keep(version(0, agent), bytes(size))
+    assert cache.num_bytes == 0
+    assert "refused publication" in caplog.text
+
+
+def test_a_damaged_version_is_asked_for_again(cache: ParameterCache) -> None:
+    for agent in range(2):
+        cache.keep(version(4, agent), b"no parameters")
+    assert cache.take([4, 4]) is None
+    assert cache.missing([4, 4]) == [0]
