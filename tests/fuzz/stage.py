@@ -149,8 +149,9 @@ class Actor:
         """Whatever is under way with this learner is lost, in both directions."""
         if agent in self.session._learners:
             dealer = self.session._learners[agent].dealer
-            dealer._socket.disconnect(dealer._address)
-            dealer._socket.connect(dealer._address)
+            address = dealer._connection.address
+            dealer._socket.disconnect(address)
+            dealer._socket.connect(address)
 
     def kill(self):
         for conversation in self.session._learners.values():
@@ -161,8 +162,7 @@ class Actor:
 
 
 def kill_dealer(dealer):
-    dealer._socket.disable_monitor()
-    dealer._monitor.close(linger=0)
+    dealer._connection.close()
     dealer._socket.close(linger=0)
 
 
