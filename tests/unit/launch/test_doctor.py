@@ -18,7 +18,7 @@ import pytest
 
 import dm2_dist
 from dm2_dist.envs.sc2_standin import tree
-from dm2_dist.envs.starcraft import installation_client, installation_machine
+from dm2_dist.envs.starcraft import installation_client, installation_machine, orphan
 from launch.cli import main
 
 CLONE = os.environ.get("SMAC_PATH", "")
@@ -259,8 +259,9 @@ def test_a_port_range_that_is_taken(examined, smac, root, monkeypatch):
 
 
 def nobody_left():
-    """Whether no process of a game's is left among ours."""
-    return not psutil.Process().children(recursive=True)
+    """Whether no process of a game's is left among ours; each carries the mark of its game."""
+    ours = psutil.Process().children(recursive=True)
+    return not [process for process in ours if orphan.TOKEN in process.environ()]
 
 
 def test_a_game_that_cannot_start_is_told_with_its_reason(examined, smac, root):
