@@ -8,6 +8,7 @@ says, which learns the addresses from the head's `/sd` (`service_discovery`).
 import errno
 import json
 import logging
+import os
 import socket
 import socketserver
 import sys
@@ -22,6 +23,8 @@ import prometheus_client
 
 _log = logging.getLogger(__name__)
 
+HOST = "DM2_METRICS_HOST"
+"""Environment variable that names the interface on which the processes of a run serve metrics."""
 CONNECTION_SECONDS = 10.0
 """A client that says nothing for so long is cut off; it would keep a thread."""
 REQUESTS_AT_ONCE = 16
@@ -99,7 +102,7 @@ class Exporter:
     def __init__(
         self,
         registry: prometheus_client.CollectorRegistry,
-        address: str = "127.0.0.1",
+        address: str = "",
         port: int = 0,
         routes: Routes | None = None,
     ) -> None:
@@ -107,9 +110,9 @@ class Exporter:
 
         Args:
             registry: what `/metrics` shows.
-            address: interface to listen on. Whoever can reach it can read everything that is
-                served: nothing is encrypted and nobody is asked for a key. Hence this machine only,
-                unless told otherwise.
+            address: interface to listen on; `DM2_METRICS_HOST` unless given, else this machine
+                only. Whoever can reach it can read everything that is served: nothing is encrypted
+                and nobody is asked for a key.
             port: 0 takes a free one.
             routes: further paths.
 
@@ -117,6 +120,7 @@ class Exporter:
             PortTakenError: somebody listens there already.
             ListenError: this machine has no such address, or it may not be used.
         """
+        address = address or os.environ.get(HOST, "") or "127.0.0.1"
         try:
             self._server = _Server((address, port), registry, routes or {})
         except OSError as error:

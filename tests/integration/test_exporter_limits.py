@@ -36,6 +36,17 @@ def test_it_listens_on_this_machine_alone_unless_told_otherwise(served):
         wider.close()
 
 
+def test_the_environment_names_another_interface(monkeypatch):
+    monkeypatch.setenv("DM2_METRICS_HOST", "127.0.0.2")
+    server = Exporter(prometheus_client.CollectorRegistry())
+    try:
+        assert server.address.startswith("127.0.0.2:")
+        with urllib.request.urlopen(f"http://{server.address}/healthz", timeout=5) as answer:
+            assert answer.status == 200
+    finally:
+        server.close()
+
+
 @pytest.mark.parametrize("address", ["192.0.2.1", "no.such.host.invalid"])
 def test_a_place_that_is_not_ours_is_refused_in_one_sentence(address):
     with pytest.raises(ListenError, match=f"cannot be served at {address} port 0"):
