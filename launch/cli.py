@@ -26,9 +26,6 @@ usage: dm2 COMMAND [options]      (dm2 COMMAND --help tells the options)
   head         coordinate a run whose learners and actors are on other hosts
   learner      train one agent of such a run
   actor        play for such a run; needs nothing but the head's address
-  head         coordinate a run of several hosts
-  learner      train one agent of such a run
-  actor        play for such a run
   keys         make, show and change the keys of such a run
   record       play a run's policies and keep the episodes as demonstrations
   evaluate     play a run's policies greedily and print how good they are
