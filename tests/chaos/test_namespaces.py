@@ -181,6 +181,7 @@ def test_a_host_that_is_lost_for_ever_costs_only_what_it_held(
     )
     fleet.kill("actor-far-0")
     del fleet.processes["actor-far-0"]
+    relay.learners[1][0].cut()  # what was on its way is lost, too
     relay.learners[1][0].partitioned = False
     fleet.actor("actor-near-0", head)
     assert fleet.wait("head") == 0, fleet.story()
