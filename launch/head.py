@@ -112,6 +112,7 @@ class Head:
         known = self.peers.get(hello.source.name)
         objection = object_to(hello, known, len(self.peers))
         if objection:
+            self.reception.turned_away[hello.role] += 1
             self.router.send(identity, messages.Reject(reason=objection))
             return
         if known is not None and known.hello.source.incarnation != hello.source.incarnation:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,18 +112,18 @@ class Display:
         self.newest: dict[str, Any] = {}
         self._evaluations = -1
         self._restarts: dict[str, int] = {}
-        self._refused: dict[str, int] = {}
-        self._banned: dict[str, int] = {}
+        self._told: dict[str, Counter[str]] = {}
 
     def show_refusals(self, reception: Reception) -> None:
-        """Count what was refused at the head's door, and who was banned."""
-        for reason, count in reception.bans.refusals.items():
-            for _ in range(count - self._refused.get(reason, 0)):
-                self.metrics.message_refused(reason)
-        for role, count in reception.banned.items():
-            for _ in range(count - self._banned.get(role, 0)):
-                self.metrics.peer_banned(role)
-        self._refused, self._banned = dict(reception.bans.refusals), dict(reception.banned)
+        """Count what was refused at the head's door, who was turned away, and who was banned."""
+        for name, counts, tell in (
+            ("refused", reception.bans.refusals, self.metrics.message_refused),
+            ("turned away", reception.turned_away, self.metrics.peer_refused),
+            ("banned", reception.banned, self.metrics.peer_banned),
+        ):
+            for value in (counts - self._told.get(name, Counter())).elements():
+                tell(value)
+            self._told[name] = Counter(counts)
 
     def show(self, report: dict[str, Any]) -> None:
         """Bring every metric of the head up to date."""

@@ -47,12 +47,14 @@ class Reception:
 
     bans: what was refused, and who is not listened to.
     banned: bans so far, by the role that the peer claims in its name.
+    turned_away: roles that were told that they cannot take part, by the role they claimed.
     """
 
     def __init__(self, router: Router, facts: Facts, on_refused: Callable[[bytes], None]) -> None:
         """Listen at `router`; `on_refused` hears who sent something that could not be used."""
         self.bans = BanList()
         self.banned: Counter[str] = Counter()
+        self.turned_away: Counter[str] = Counter()
         self._router, self._facts, self._on_refused = router, facts, on_refused
 
     def read(self, received: PeerFrames) -> ToHead | None:

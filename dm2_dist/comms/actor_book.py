@@ -151,10 +151,6 @@ class ActorBook(Generic[Payload]):
         lane = self._lanes[agent]
         return lane.opening or lane.incarnation < 0
 
-    def may_send(self, agent: int) -> bool:
-        """Whether something waits to be sent and the learner has granted it."""
-        return self.to_send(agent) is not None
-
     def to_send(self, agent: int) -> tuple[int, Payload] | None:
         """The next (sequence, payload) to send, or None; call `sent` once the socket took it."""
         lane = self._lanes[agent]

@@ -2,7 +2,7 @@
 
 ZeroMQ tries again by itself after a peer vanished, but not after one that refused us or sent
 something that is no ZeroMQ: then a socket stays dumb for ever. Here such a connection is opened
-anew, and what is wrong is kept as a sentence. Used by `sockets.Dealer` and `sockets.Subscriber`.
+anew, and what is wrong is kept as a sentence. Used by `sockets.Dealer`.
 """
 
 import contextlib

@@ -4,6 +4,7 @@ import time
 
 import msgpack
 import numpy as np
+import prometheus_client
 import pytest
 from stage import SPEC, TICKETS, K, Learner, made_up_slice, make_config, make_head, replaced
 
@@ -13,6 +14,8 @@ from dm2_dist.comms.ban import BanList
 from dm2_dist.comms.messages import CONTROL_KINDS, TRAJECTORY_KINDS, Source
 from dm2_dist.comms.refusal import Reason
 from dm2_dist.comms.sockets import Dealer, PeerFrames, Router, close_context
+from launch.head_main import Display
+from monitoring.metrics import HeadMetrics
 
 ACTOR = Source(name="actor-0", incarnation=1)
 CONFIG = make_config()
@@ -327,6 +330,22 @@ LIES = {
     "a return that is NaN": replaced(RESULT, returns=(float("nan"),)),
     "a lease": messages.Directory(learners={}),
 }
+
+
+def test_whoever_is_turned_away_is_counted_and_shown_once(head):
+    display = Display(HeadMetrics("run", "3m"))
+    for _ in range(2):
+        assert not say(head, hello(protocol=messages.PROTOCOL + 1)), "it may mend itself"
+        say(head, hello(role="spectator"))
+        display.show_refusals(head.reception)
+        display.show_refusals(head.reception)
+    text = prometheus_client.generate_latest(display.metrics.registry).decode()
+    shown = {line.rpartition(" ")[0]: line.rpartition(" ")[2] for line in text.splitlines()}
+    refused = {name: value for name, value in shown.items() if "refused_total{" in name}
+    values = [value for name, value in refused.items() if 'role="actor"' in name]
+    assert values == ["2.0"]
+    values = [value for name, value in refused.items() if 'reason="schema"' in name]
+    assert values == ["2.0"]
 
 
 @pytest.mark.parametrize("lie", LIES)

@@ -44,7 +44,7 @@ def test_sequences_count_per_agent():
 def test_nothing_is_sent_before_the_learner_speaks():
     book: ActorBook[str] = ActorBook(num_agents=1, capacity=2)
     book.produce(0, "a")
-    assert not book.may_send(0)
+    assert book.to_send(0) is None
     assert book.incarnation(0) == -1
     book.on_credit(0, 7, 1, opens=True)
     assert book.to_send(0) == (0, "a")
@@ -56,7 +56,7 @@ def test_credits_bound_what_is_sent():
     for payload in "abc":
         book.produce(0, payload)
     assert send_all(book, 0) == [0, 1]
-    assert not book.may_send(0)
+    assert book.to_send(0) is None
     book.on_credit(0, 10, 1)
     assert send_all(book, 0) == [2]
 
@@ -106,7 +106,7 @@ def test_a_broken_connection_starts_the_conversation_anew():
     send_all(book, 0)
     book.on_open(0)
     book.on_credit(0, 10, 1)
-    assert not book.may_send(0), "granted for a message of the old connection"
+    assert book.to_send(0) is None, "granted for a message of the old connection"
     book.on_credit(0, 10, 2, opens=True)
     assert send_all(book, 0) == [0, 1]
 
