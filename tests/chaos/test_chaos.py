@@ -17,7 +17,7 @@ SMALL = [
     *("--map", "3m", "--seed", "7", "--actors", "2"),
     *("--collection.episodes-per-iteration", "16", "--collection.episodes-per-ticket", "4"),
     *("--imitation.episodes-per-step", "8", "--evaluation.episodes", "8"),
-    *("--evaluation.interval-env-steps", "2000", "--ppo.epochs", "10"),
+    *("--evaluation.interval-env-steps", "2000", "--ppo.epochs", "60"),
 ]
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
@@ -41,9 +41,9 @@ def chaos(folder, *words, launched, patience=200):
 
 @pytest.fixture(scope="module")
 def disturbed(tmp_path_factory):
-    """A short run with everything in it, and its twin."""
+    """A run long enough for faults to hit on an idle machine, and its twin."""
     folder = tmp_path_factory.mktemp("chaos")
-    launched = [*SMALL, "--max-env-steps", "2500", "--schedule", "pipelined"]
+    launched = [*SMALL, "--max-env-steps", "8000", "--schedule", "pipelined"]
     return folder, chaos(folder, "--kills", "4", "--others", "4", launched=launched)
 
 
