@@ -1,4 +1,4 @@
-"""The configuration: frozen, complete, one section per owner.
+"""The configuration: frozen, complete, one section per owner (`dm2_dist.sections`).
 
 Every result of a run is a function of this object alone: batch shapes, seeds, thread counts and
 devices are here, the number of actors is not. Nothing is filled in at run time; derived values are
@@ -11,6 +11,15 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dm2_dist.sections import (
+    CollectionConfig,
+    EvaluationConfig,
+    GamesConfig,
+    ImitationConfig,
+    NetworkConfig,
+    PPOConfig,
+)
+
 Algorithm = Literal["ippo", "dm2"]
 Schedule = Literal["sync", "pipelined"]
 Device = Literal["cpu", "cuda"]
@@ -19,112 +28,6 @@ Environment = Literal["skirmish", "smac"]
 
 class ConfigError(ValueError):
     """A configuration that cannot work; the message names the keys and the mend."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CollectionConfig:
-    """What one iteration plays."""
-
-    episodes_per_iteration: int = 256
-    """B: whole episodes per iteration."""
-    episodes_per_ticket: int = 8
-    """E: episodes an actor plays side by side; fixes the shapes of its arithmetic."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-    """Policy and critic, separate for every agent: two ReLU layers, GRU, linear head."""
-
-    hidden_size: int = 64
-    """H: width of every hidden layer and of the GRU."""
-    policy_head_gain: float = 0.01
-    """Gain of the orthogonal initialisation of the policy's output layer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PPOConfig:
-    """PPO on one agent's trajectories (reference defaults of the DM2 paper, Table 1)."""
-
-    learning_rate: float = 5e-4
-    """Adam step size of the policy and of the critic."""
-    adam_epsilon: float = 1e-5
-    """Added to Adam's denominator."""
-    epochs: int = 10
-    """Passes over the batch per iteration."""
-    minibatches: int = 1
-    """Gradient steps per epoch; chunks are dealt to minibatches at random."""
-    clip: float = 0.05
-    """epsilon: clipping range of the importance ratio and, in normalised units, of the value."""
-    discount: float = 0.99
-    """gamma: weight of the next step's value."""
-    gae_lambda: float = 0.95
-    """lambda of generalised advantage estimation."""
-    entropy_coefficient: float = 0.01
-    """Weight of the entropy bonus in the policy loss."""
-    value_coefficient: float = 0.5
-    """Weight of the value loss before its gradient is clipped."""
-    huber_delta: float = 10.0
-    """Width of the quadratic part of the Huber loss."""
-    max_gradient_norm: float = 10.0
-    """Clip of the global gradient norm, of policy and critic separately."""
-    chunk_length: int = 10
-    """L: steps of back-propagation through time."""
-    max_behaviour_ratio: float = 2.0
-    """Cap of pi_proximal / mu in the decoupled objective; matters only when policies lag."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImitationConfig:
-    """The discriminator of agent k, which sees its own local observation only."""
-
-    reward_coefficient: float = 0.3
-    """c in `reward = env + c * logit`."""
-    steps: int = 120
-    """Discriminator gradient steps per iteration."""
-    episodes_per_step: int = 64
-    """Distinct episodes drawn from either side per step; their valid rows are used."""
-    demonstration_episodes: int = 1000
-    """Episodes taken from the start of the demonstration file."""
-    learning_rate: float = 1e-3
-    """Adam step size of the discriminator."""
-    match_living_time: bool = True
-    """Compare visits per episode, not only observations given life: adds log(n_E / n) of the living
-    steps per episode to the logit. Without it, a team that is told apart earns by dying early."""
-    gradient_penalty: float = 10.0
-    """Weight of the penalty (||grad logit|| - 1)^2 on interpolated observations."""
-    hidden_size: int = 64
-    """Width of the discriminator's two hidden layers."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
-    """Greedy episodes that measure, never train."""
-
-    interval_env_steps: int = 50_000
-    """Training env steps between evaluations; the final policy is always evaluated."""
-    episodes: int = 32
-    """Fresh greedy episodes per evaluation."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GamesConfig:
-    """How games outside of our processes are kept; read only with env smac."""
-
-    version: str = ""
-    """Game version such as 4.10 or 4.6.2; the newest one that is installed unless given."""
-    answer_seconds: float = 60.0
-    """A game that has not answered for so long is killed and started again."""
-    start_seconds: float = 180.0
-    """Longest start of a game, until its first battle stands."""
-    concurrent_launches: int = 2
-    """Games that may be starting at once, over all actors of the machine."""
-    launches_allowed: int = 6
-    """Launches in a row without one finished episode, after which an actor gives up."""
-    recycle_episodes: int = 1000
-    """Episodes after which a game gives way to a fresh one. 1: each battle has its own game, which
-    is seeded with the episode's seed."""
-    memory_limit_mb: int = 4096
-    """MiB; a game that occupies more gives way to a fresh one after its episode."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from dm2_dist import seeding, trajectory
-from dm2_dist.config import NetworkConfig
 from dm2_dist.functional import episodes, gru
+from dm2_dist.sections import NetworkConfig
 
 
 def network_input(slice_: trajectory.Slice, agent: int, num_agents: int) -> trajectory.F32:

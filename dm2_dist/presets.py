@@ -6,15 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
-from dm2_dist.config import (
-    CollectionConfig,
-    ConfigError,
-    Environment,
-    EvaluationConfig,
-    ImitationConfig,
-    PPOConfig,
-    RunConfig,
-)
+from dm2_dist.config import ConfigError, Environment, RunConfig
+from dm2_dist.sections import CollectionConfig, EvaluationConfig, ImitationConfig, PPOConfig
 
 
 def default() -> RunConfig:

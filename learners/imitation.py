@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 
 from dm2_dist import networks, seeding, trajectory
-from dm2_dist.config import ImitationConfig
 from dm2_dist.functional import discriminator_gradient, gail
 from dm2_dist.functional.discriminator_gradient import DiscriminatorParameters, Draw
+from dm2_dist.sections import ImitationConfig
 from learners import finiteness
 from learners.optimiser import Optimiser
 

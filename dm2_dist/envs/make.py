@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from dm2_dist.envs.interface import EnvironmentSpec
 
 if TYPE_CHECKING:
-    from dm2_dist.config import GamesConfig
     from dm2_dist.envs.interface import BattleBatch
     from dm2_dist.envs.starcraft.site import Site
+    from dm2_dist.sections import GamesConfig
 
 ENVIRONMENTS = ("skirmish", "smac")
 

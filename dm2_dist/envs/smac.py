@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dm2_dist import seeding
-from dm2_dist.config import GamesConfig
 from dm2_dist.envs import make
 from dm2_dist.envs.interface import GameLost, NoGameError
 from dm2_dist.envs.starcraft import importing, installation
@@ -26,6 +25,7 @@ from dm2_dist.envs.starcraft import site as sites
 from dm2_dist.envs.starcraft.channel import Frame
 from dm2_dist.envs.starcraft.game import Game
 from dm2_dist.envs.starcraft.site import Site
+from dm2_dist.sections import GamesConfig
 
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS = 0.5

@@ -19,7 +19,6 @@ import pytest
 
 from actors import actor
 from dm2_dist import networks, trajectory
-from dm2_dist.config import GamesConfig, NetworkConfig
 from dm2_dist.envs import make
 from dm2_dist.envs.interface import BattleBatch, GameBatch, GameLost, NoGameError
 from dm2_dist.envs.sc2_standin import tree
@@ -27,6 +26,7 @@ from dm2_dist.envs.smac import SmacBatch
 from dm2_dist.envs.starcraft import orphan
 from dm2_dist.envs.starcraft.site import Site
 from dm2_dist.inference import StackedPolicy
+from dm2_dist.sections import GamesConfig, NetworkConfig
 from dm2_dist.ticket import Ticket
 
 SUBSTITUTE = Path(__file__).resolve().parents[1] / "unit" / "envs" / "starcraft" / "substitute"

@@ -102,7 +102,7 @@ class Run:
         return found
 
     def busy(self) -> list[psutil.Process]:
-        """The games that a battle keeps busy now: a kill here cuts a battle off, most of the time."""
+        """The games that a battle keeps busy now: a kill mostly cuts that battle off."""
         games = self.playing()
         try:
             before = [game.cpu_times().user for game in games]

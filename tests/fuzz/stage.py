@@ -14,9 +14,10 @@ from actors.session import ActorSession
 from dm2_dist import checkpoint, ticket
 from dm2_dist.comms import messages
 from dm2_dist.comms.control import HeadLink
-from dm2_dist.config import CollectionConfig, EvaluationConfig, ImitationConfig, RunConfig
+from dm2_dist.config import RunConfig
 from dm2_dist.envs.interface import EnvironmentSpec
 from dm2_dist.run_directory import RunDirectory
+from dm2_dist.sections import CollectionConfig, EvaluationConfig, ImitationConfig
 from dm2_dist.trajectory import Slice
 from launch.head import Head
 from learners.intake import Intake

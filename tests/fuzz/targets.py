@@ -25,7 +25,7 @@ from dm2_dist.comms.inspection import Expectation
 from dm2_dist.comms.messages import CONTROL_KINDS, TRAJECTORY_KINDS, Source
 from dm2_dist.comms.refusal import Refused
 from dm2_dist.comms.sockets import Frames, PeerFrames, Router
-from dm2_dist.config import EvaluationConfig
+from dm2_dist.sections import EvaluationConfig
 
 CONFIG = make_config()
 EXPECTATION = Expectation(

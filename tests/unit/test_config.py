@@ -7,14 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dm2_dist import config as configuration
-from dm2_dist.config import (
-    CollectionConfig,
-    ConfigError,
-    EvaluationConfig,
-    ImitationConfig,
-    PPOConfig,
-    RunConfig,
-)
+from dm2_dist.config import ConfigError, RunConfig
+from dm2_dist.sections import CollectionConfig, EvaluationConfig, ImitationConfig, PPOConfig
 
 COUNT = st.integers(1, 2**40)
 RATE = st.floats(0.0, 1e6, allow_nan=False)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dm2_dist import inference, networks
-from dm2_dist.config import NetworkConfig
 from dm2_dist.functional import categorical
 from dm2_dist.inference import StackedPolicy
+from dm2_dist.sections import NetworkConfig
 
 OBSERVATION, ACTIONS, AGENTS, HIDDEN = 9, 6, 3, 64
 INPUT = OBSERVATION + ACTIONS + AGENTS

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from dm2_dist import networks
-from dm2_dist.config import NetworkConfig
 from dm2_dist.functional import categorical, episodes
+from dm2_dist.sections import NetworkConfig
 from dm2_dist.trajectory import Slice
 
 OBSERVATION, ACTIONS, AGENTS, HIDDEN = 55, 12, 5, 64

@@ -8,8 +8,9 @@ import pytest
 
 import dm2_dist
 from dm2_dist import run_directory
-from dm2_dist.config import PPOConfig, RunConfig
+from dm2_dist.config import RunConfig
 from dm2_dist.run_directory import RunDirectory, RunDirectoryError
+from dm2_dist.sections import PPOConfig
 
 CONFIG = RunConfig(seed=3, max_env_steps=1000)
 

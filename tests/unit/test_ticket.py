@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dm2_dist import ticket as tickets
-from dm2_dist.config import CollectionConfig, EvaluationConfig, ImitationConfig, RunConfig
+from dm2_dist.config import RunConfig
+from dm2_dist.sections import CollectionConfig, EvaluationConfig, ImitationConfig
 
 
 def make_config(episodes=10, per_ticket=4, **keys):

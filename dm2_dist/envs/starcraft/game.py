@@ -17,7 +17,6 @@ from typing import BinaryIO, Self
 
 import psutil
 
-from dm2_dist.config import GamesConfig
 from dm2_dist.envs.interface import GameLost, NoGameError
 from dm2_dist.envs.starcraft import launching, orphan
 from dm2_dist.envs.starcraft.channel import (
@@ -33,6 +32,7 @@ from dm2_dist.envs.starcraft.channel import (
     Step,
 )
 from dm2_dist.envs.starcraft.site import Site
+from dm2_dist.sections import GamesConfig
 
 _LOG = logging.getLogger(__name__)
 _GRACE_SECONDS = 5.0

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dm2_dist.config import GamesConfig
 from dm2_dist.envs.starcraft.installation_client import with_our_code
 from dm2_dist.envs.starcraft.installation_finding import Finding, fault, ok
+from dm2_dist.sections import GamesConfig
 
 _PROBE = (
     "import sys; from dm2_dist.envs.starcraft import installation_episode as p; p.tell(sys.argv)"

@@ -8,11 +8,11 @@ import torch
 
 from actors import actor
 from dm2_dist import networks, trajectory
-from dm2_dist.config import NetworkConfig
 from dm2_dist.envs import make
 from dm2_dist.envs.interface import GameLost
 from dm2_dist.functional import categorical, episodes
 from dm2_dist.inference import StackedPolicy
+from dm2_dist.sections import NetworkConfig
 from dm2_dist.ticket import Ticket
 
 K = 3

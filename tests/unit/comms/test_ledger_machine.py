@@ -21,7 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from dm2_dist.comms.ledger import TRAINED, ActorBook, Counters, LearnerBook, Verdict, close
 from dm2_dist.comms.messages import Source
 from dm2_dist.comms.refusal import Reason
-from dm2_dist.config import CollectionConfig, EvaluationConfig, ImitationConfig, RunConfig
+from dm2_dist.config import RunConfig
+from dm2_dist.sections import CollectionConfig, EvaluationConfig, ImitationConfig
 from launch.dispatcher import Dispatcher, LearnerReport
 
 AGENTS, TICKETS, WINDOW, CAPACITY, LEASE_SECONDS = 2, 2, 3, 12, 100.0

@@ -14,9 +14,10 @@ import pytest
 from dm2_dist import checkpoint, demonstrations, networks, presets, run_directory
 from dm2_dist import config as configuration
 from dm2_dist.comms import codec
-from dm2_dist.config import CollectionConfig, RunConfig
+from dm2_dist.config import RunConfig
 from dm2_dist.envs import make
 from dm2_dist.envs.skirmish.replay import Replay
+from dm2_dist.sections import CollectionConfig
 from launch.cli import main
 
 COMMANDS = {

@@ -17,7 +17,8 @@ from hypothesis.stateful import (
 
 from dm2_dist import seeding
 from dm2_dist import ticket as tickets
-from dm2_dist.config import CollectionConfig, EvaluationConfig, ImitationConfig, RunConfig
+from dm2_dist.config import RunConfig
+from dm2_dist.sections import CollectionConfig, EvaluationConfig, ImitationConfig
 from launch.dispatcher import Dispatcher, LearnerReport
 
 LEASE = 100.0

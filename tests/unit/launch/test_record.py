@@ -11,8 +11,9 @@ from dm2_dist.comms.counter_file import CounterFile
 from dm2_dist.comms.ledger import LearnerBook
 from dm2_dist.comms.messages import Source
 from dm2_dist.comms.refusal import Reason
-from dm2_dist.config import EvaluationConfig, RunConfig
+from dm2_dist.config import RunConfig
 from dm2_dist.run_directory import RunDirectory, RunDirectoryError
+from dm2_dist.sections import EvaluationConfig
 from launch import record
 from launch.record import RunRecord
 

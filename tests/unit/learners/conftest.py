@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from dm2_dist.config import CollectionConfig, ImitationConfig, NetworkConfig, PPOConfig, RunConfig
+from dm2_dist.config import RunConfig
 from dm2_dist.inference import StackedPolicy, sample
+from dm2_dist.sections import CollectionConfig, ImitationConfig, NetworkConfig, PPOConfig
 from dm2_dist.trajectory import Slice
 from learners.independent import IndependentLearner
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dm2_dist.config import ImitationConfig
+from dm2_dist.sections import ImitationConfig
 from dm2_dist.trajectory import Slice
 from learners import imitation
 from learners.imitation import Imitation
