@@ -181,7 +181,7 @@ def _take_part(
 
 def capacity_of(config: RunConfig) -> int:
     """Trajectories per agent that may be unsettled: all tickets of all open iterations, and one."""
-    return (tickets.lag_of(config.schedule) + 2) * tickets.tickets_per_iteration(config) + 1
+    return (config.max_lag + 2) * tickets.tickets_per_iteration(config) + 1
 
 
 def _play_one(session: ActorSession, battles: Battles, metrics: ActorMetrics) -> None:

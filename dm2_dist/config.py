@@ -12,16 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dm2_dist.sections import (
+    AsynchronyConfig,
     CollectionConfig,
     EvaluationConfig,
     GamesConfig,
     ImitationConfig,
     NetworkConfig,
     PPOConfig,
+    Unit,
 )
 
 Algorithm = Literal["ippo", "dm2"]
-Schedule = Literal["sync", "pipelined"]
+Schedule = Literal["sync", "pipelined", "async"]
 Device = Literal["cpu", "cuda"]
 Environment = Literal["skirmish", "smac"]
 
@@ -45,7 +47,8 @@ class RunConfig:
     algorithm: Algorithm = "ippo"
     """`ippo`: task reward only. `dm2`: task reward plus each agent's own discriminator."""
     schedule: Schedule = "pipelined"
-    """`sync`: lag 0, the paper's Algorithm 1. `pipelined`: lag exactly 1, actors never wait."""
+    """`sync`: lag 0, the paper's Algorithm 1. `pipelined`: lag exactly 1. `async`: actors run free
+    with the newest parameters, at most `asynchrony.max_lag` behind; not repeatable."""
     seed: int = 0
     """Keys every random draw of the run."""
     max_env_steps: int = 1_000_000
@@ -59,6 +62,7 @@ class RunConfig:
     learner_threads: int = 1
     """Threads of each learner's arithmetic; rounding may depend on them, hence configured."""
     collection: CollectionConfig = field(default_factory=CollectionConfig)
+    asynchrony: AsynchronyConfig = field(default_factory=AsynchronyConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
@@ -71,8 +75,12 @@ class RunConfig:
         if self.algorithm not in typing.get_args(Algorithm):
             raise ConfigError(f"algorithm is {self.algorithm!r}; choose ippo or dm2")
         if self.schedule not in typing.get_args(Schedule):
-            raise ConfigError(f"schedule is {self.schedule!r}; choose sync or pipelined")
+            raise ConfigError(f"schedule is {self.schedule!r}; choose sync, pipelined or async")
         _check_environment(self)
+        if self.asynchrony.unit not in typing.get_args(Unit):
+            raise ConfigError(
+                f"asynchrony.unit is {self.asynchrony.unit!r}; choose episodes or unrolls"
+            )
         if self.device not in typing.get_args(Device):
             raise ConfigError(f"device is {self.device!r}; choose cpu or cuda")
         if self.algorithm == "ippo" and self.demonstrations:
@@ -95,6 +103,16 @@ class RunConfig:
     def uses_demonstrations(self) -> bool:
         """Whether the learners own a discriminator."""
         return self.algorithm == "dm2"
+
+    @property
+    def plays_unrolls(self) -> bool:
+        """Whether tickets hold unrolls of fixed length instead of whole episodes."""
+        return self.schedule == "async" and self.asynchrony.unit == "unrolls"
+
+    @property
+    def max_lag(self) -> int:
+        """Most versions between the policies that play an iteration and the one that trains."""
+        return {"sync": 0, "pipelined": 1, "async": self.asynchrony.max_lag}[self.schedule]
 
     @property
     def plays_scenario(self) -> bool:

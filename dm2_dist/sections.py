@@ -4,6 +4,9 @@ Every default is the one of the DM2 paper where it states one.
 """
 
 from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["episodes", "unrolls"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,3 +113,17 @@ class GamesConfig:
     is seeded with the episode's seed."""
     memory_limit_mb: int = 4096
     """MiB; a game that occupies more gives way to a fresh one after its episode."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsynchronyConfig:
+    """The schedule `async`; read only there."""
+
+    max_lag: int = 4
+    """Most versions between the policies that played an iteration and the one that trains on it. No
+    ticket further ahead is given out, so nothing is thrown away for its age."""
+    unit: Unit = "episodes"
+    """What one place of a ticket holds: a whole episode, or an unroll of fixed length that goes on
+    where that actor's last one ended."""
+    unroll_length: int = 20
+    """Environment steps of an unroll."""

@@ -7,7 +7,7 @@ integers. Made by `launch.dispatcher`, played by `actors.actor`, collected by `l
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dm2_dist import seeding
 from dm2_dist.config import RunConfig
@@ -28,6 +28,8 @@ class Ticket:
     seeds: one 64-bit seed per episode; it keys the environment's and the policies' draws.
     versions: [K] parameter version each seat is played with.
     greedy: take the most probable action instead of sampling.
+    newest: each seat is played with the newest version that the actor holds, but none older than
+        `versions` says.
     """
 
     kind: str
@@ -36,6 +38,7 @@ class Ticket:
     seeds: tuple[int, ...]
     versions: tuple[int, ...]
     greedy: bool
+    newest: bool = False
 
     @property
     def ticket_id(self) -> str:
@@ -43,14 +46,9 @@ class Ticket:
         return f"{self.kind}/{self.iteration}/{self.index}"
 
 
-def lag_of(schedule: str) -> int:
-    """Versions between the policy that plays and the one that trains: sync 0, pipelined 1."""
-    return {"sync": 0, "pipelined": 1}[schedule]
-
-
 def train_version(config: RunConfig, iteration: int) -> int:
-    """The parameter version that iteration `iteration` is played with."""
-    return max(0, iteration - lag_of(config.schedule))
+    """The version that iteration `iteration` is played with; in `async` the oldest it may be."""
+    return max(0, iteration - config.max_lag)
 
 
 def tickets_per_iteration(config: RunConfig) -> int:
@@ -65,9 +63,12 @@ def train_tickets(config: RunConfig, iteration: int, num_agents: int) -> tuple[T
     total = config.collection.episodes_per_iteration
     first = iteration * total
     version = train_version(config, iteration)
-    return _tickets(
+    work = _tickets(
         config, TRAIN, iteration, range(first, first + total), (version,) * num_agents, False
     )
+    if config.schedule != "async":
+        return work
+    return tuple(replace(ticket, newest=True) for ticket in work)
 
 
 @functools.lru_cache(maxsize=8)

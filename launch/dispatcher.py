@@ -261,7 +261,7 @@ class Dispatcher:
         """Iterations whose parameters exist and that the run needs."""
         if self.trained_out:
             return []
-        lag = tickets.lag_of(self.config.schedule)
+        lag = self.config.max_lag
         steps, iterations = self.env_steps, []
         for iteration in range(self.version, self.version + lag + 1):
             if steps >= self.config.max_env_steps:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dm2_dist.ticket import lag_of
 from launch import status
 from launch.status import Peer
 
@@ -45,7 +44,7 @@ def report(head: "Head") -> dict[str, Any]:
         "env_steps_per_second": speed,
         "seconds_left": left / speed if speed > 0 else None,
         "iterations": max(head.dispatcher.version, 0),
-        "lag": lag_of(head.config.schedule),
+        "lag": head.config.max_lag,
         "win_rate": newest.get("win_rate"),
         "win_rate_best": max((line["win_rate"] for line in evaluations), default=None),
         "return_mean": newest.get("return_mean"),

@@ -68,7 +68,7 @@ class Intake(threading.Thread):
         self._poller = Poller()
         for pollable in (self._router, self._publisher, head.dealer, self.outbox):
             self._poller.add(pollable)
-        self._horizon = tickets.lag_of(config.schedule) + 1
+        self._horizon = config.max_lag + 1
         self._size = tickets.tickets_per_iteration(config)
         self._buffer: dict[int, dict[int, Slice]] = {}
         self._handed = max(journal.version, 0)

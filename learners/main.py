@@ -12,7 +12,6 @@ import safetensors.torch
 import torch
 
 from dm2_dist import checkpoint, child, demonstrations
-from dm2_dist import ticket as tickets
 from dm2_dist.checkpoint import CheckpointError
 from dm2_dist.comms import location, messages
 from dm2_dist.comms.control import HeadLink
@@ -170,7 +169,7 @@ def _open_journal(
 ) -> Journal:
     """Start is recovery: go on from the newest commit, if there is one."""
     folder = directory.checkpoints(agent)
-    retained = 2 * tickets.lag_of(config.schedule) + 2 + _EXTRA_VERSIONS
+    retained = 2 * config.max_lag + 2 + _EXTRA_VERSIONS
     journal = Journal(folder, Versions(agent, folder, retained))
     journal.degraded = _tell_changes()
     commit = checkpoint.load_newest(folder)

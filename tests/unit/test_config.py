@@ -75,7 +75,7 @@ def test_a_configuration_cannot_be_changed():
         ('{"ppo": {"clip": null}}', "ppo.clip"),
         ('{"map": 3}', "map"),
         ('{"algorithm": "qmix"}', "algorithm"),
-        ('{"schedule": "async"}', "schedule"),
+        ('{"schedule": "hogwild"}', "schedule"),
     ],
 )
 def test_what_cannot_be_read_is_named(text, named):

@@ -58,7 +58,9 @@ def test_the_cut_moves_no_seed():
     assert coarse[0].seeds == tuple(itertools.chain.from_iterable(t.seeds for t in fine))
 
 
-@pytest.mark.parametrize(("schedule", "versions"), [("sync", [0, 1, 2]), ("pipelined", [0, 0, 1])])
+@pytest.mark.parametrize(
+    ("schedule", "versions"), [("sync", [0, 1, 2]), ("pipelined", [0, 0, 1]), ("async", [0, 0, 0])]
+)
 def test_the_schedule_fixes_the_version_that_plays(schedule, versions):
     config = make_config(schedule=schedule)
     assert [tickets.train_version(config, iteration) for iteration in range(3)] == versions
@@ -66,6 +68,7 @@ def test_the_schedule_fixes_the_version_that_plays(schedule, versions):
         for ticket in tickets.train_tickets(config, iteration, num_agents=3):
             assert ticket.versions == (version,) * 3
             assert (ticket.kind, ticket.iteration, ticket.greedy) == ("train", iteration, False)
+            assert ticket.newest == (schedule == "async")
 
 
 def test_an_evaluation_is_greedy_and_uses_one_version():

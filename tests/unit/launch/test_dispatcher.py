@@ -376,7 +376,7 @@ class Run(RuleBasedStateMachine):
     )
     def begin(self, schedule, max_env_steps, interval):
         self.config = make_config(schedule, max_env_steps, interval)
-        self.lag = tickets.lag_of(schedule)
+        self.lag = self.config.max_lag
         self.now = 0.0
         self.learners = [Learner(self.lag) for _ in range(K)]
         self.actors, self.dead, self.started = {}, [], 0
