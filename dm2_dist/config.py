@@ -17,15 +17,18 @@ from dm2_dist.sections import (
     EvaluationConfig,
     GamesConfig,
     ImitationConfig,
+    ImpalaConfig,
+    LagChoice,
+    LagCorrection,
     NetworkConfig,
     PPOConfig,
     Unit,
 )
 
-Algorithm = Literal["ippo", "dm2"]
+Algorithm = Literal["ippo", "dm2", "impala"]
 Schedule = Literal["sync", "pipelined", "async"]
 Device = Literal["cpu", "cuda"]
-Environment = Literal["skirmish", "smac"]
+Environment = Literal["skirmish", "smac", "sleep"]
 
 
 class ConfigError(ValueError):
@@ -39,13 +42,15 @@ class RunConfig:
     preset: str = "default"
     """Name of the preset this configuration started from."""
     env: Environment = "skirmish"
-    """`skirmish`: the embedded simulator. `smac`: StarCraft II, one game for each actor."""
+    """`skirmish`: the embedded simulator. `smac`: StarCraft II, one game for each actor. `sleep`:
+    stand-in for a slow game in benchmarks, 10 ms sleep per step, not StarCraft II."""
     map: str = "3m"
     """SMAC map name, or path of a scenario (.toml or .json)."""
     scenario_sha256: str = ""
     """Digest of that scenario; the launcher fills it in, and refuses another one afterwards."""
     algorithm: Algorithm = "ippo"
-    """`ippo`: task reward only. `dm2`: task reward plus each agent's own discriminator."""
+    """`ippo`: task reward only. `dm2`: task reward plus each agent's own discriminator. `impala`:
+    task reward only, V-trace policy gradient instead of PPO."""
     schedule: Schedule = "pipelined"
     """`sync`: lag 0, the paper's Algorithm 1. `pipelined`: lag exactly 1. `async`: actors run free
     with the newest parameters, at most `asynchrony.max_lag` behind; not repeatable."""
@@ -65,6 +70,7 @@ class RunConfig:
     asynchrony: AsynchronyConfig = field(default_factory=AsynchronyConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
+    impala: ImpalaConfig = field(default_factory=ImpalaConfig)
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     games: GamesConfig = field(default_factory=GamesConfig)
@@ -73,7 +79,7 @@ class RunConfig:
         """Refuse combinations that cannot work, naming the keys."""
         _check_positive(self)
         if self.algorithm not in typing.get_args(Algorithm):
-            raise ConfigError(f"algorithm is {self.algorithm!r}; choose ippo or dm2")
+            raise ConfigError(f"algorithm is {self.algorithm!r}; choose ippo, dm2 or impala")
         if self.schedule not in typing.get_args(Schedule):
             raise ConfigError(f"schedule is {self.schedule!r}; choose sync, pipelined or async")
         _check_environment(self)
@@ -83,11 +89,12 @@ class RunConfig:
             )
         if self.device not in typing.get_args(Device):
             raise ConfigError(f"device is {self.device!r}; choose cpu or cuda")
-        if self.algorithm == "ippo" and self.demonstrations:
+        if self.demonstrations and not self.uses_demonstrations:
             raise ConfigError(
-                "demonstrations are given but algorithm is ippo, which never reads them; "
-                "choose algorithm dm2 or leave demonstrations out"
+                f"demonstrations are given but algorithm is {self.algorithm}, which never reads "
+                "them; choose algorithm dm2 or leave demonstrations out"
             )
+        _check_traces(self)
         if self.imitation.episodes_per_step > self.collection.episodes_per_iteration:
             raise ConfigError(
                 "imitation.episodes_per_step is larger than collection.episodes_per_iteration; "
@@ -103,6 +110,19 @@ class RunConfig:
     def uses_demonstrations(self) -> bool:
         """Whether the learners own a discriminator."""
         return self.algorithm == "dm2"
+
+    @property
+    def lag_correction(self) -> LagCorrection:
+        """What PPO does about data of an older policy."""
+        choice = self.ppo.lag_correction
+        if choice == "auto":
+            return "vtrace" if self.schedule == "async" else "decoupled"
+        return choice
+
+    @property
+    def chunk_length(self) -> int:
+        """L: steps of back-propagation through time."""
+        return self.impala.chunk_length if self.algorithm == "impala" else self.ppo.chunk_length
 
     @property
     def plays_unrolls(self) -> bool:
@@ -121,12 +141,12 @@ class RunConfig:
 
 
 def _check_environment(config: RunConfig) -> None:
-    """StarCraft II plays SMAC's maps, one battle at a time."""
+    """StarCraft II plays SMAC's maps; it and its stand-in play one battle at a time."""
     if config.env not in typing.get_args(Environment):
-        raise ConfigError(f"env is {config.env!r}; choose skirmish or smac")
-    if config.env != "smac":
+        raise ConfigError(f"env is {config.env!r}; choose skirmish, smac or sleep")
+    if config.env == "skirmish":
         return
-    if config.plays_scenario:
+    if config.env == "smac" and config.plays_scenario:
         raise ConfigError(
             f"map is {config.map!r} and env is smac, but a scenario is played by the embedded "
             "simulator only; choose env skirmish or a map of SMAC"
@@ -134,12 +154,28 @@ def _check_environment(config: RunConfig) -> None:
     if config.collection.episodes_per_ticket != 1:
         raise ConfigError(
             f"collection.episodes_per_ticket is {config.collection.episodes_per_ticket} and env is "
-            "smac, but a game plays one battle at a time; leave it out or choose 1"
+            f"{config.env}, but a game plays one battle at a time; leave it out or choose 1"
         )
-    if not (config.games.answer_seconds >= 1 and config.games.start_seconds >= 1):
+    too_short = not (config.games.answer_seconds >= 1 and config.games.start_seconds >= 1)
+    if config.env == "smac" and too_short:
         raise ConfigError(
             "games.answer_seconds and games.start_seconds must be at least 1 second each"
         )
+
+
+def _check_traces(config: RunConfig) -> None:
+    """V-trace converges only if it trusts a step no less than it trusts the trace through it."""
+    ppo, impala = config.ppo, config.impala
+    if ppo.lag_correction not in (allowed := typing.get_args(LagChoice)):
+        raise ConfigError(
+            f"ppo.lag_correction is {ppo.lag_correction!r}; choose one of {', '.join(allowed)}"
+        )
+    for upper, rho, lower, c in (
+        ("ppo.trace_rho", ppo.trace_rho, "ppo.trace_c", ppo.trace_c),
+        ("impala.rho", impala.rho, "impala.c", impala.c),
+    ):
+        if c > rho:
+            raise ConfigError(f"{lower} is {c} and {upper} is {rho}; choose {upper} no smaller")
 
 
 def _check_positive(config: RunConfig) -> None:

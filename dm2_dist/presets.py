@@ -7,7 +7,13 @@ from dataclasses import replace
 from typing import cast
 
 from dm2_dist.config import ConfigError, Environment, RunConfig
-from dm2_dist.sections import CollectionConfig, EvaluationConfig, ImitationConfig, PPOConfig
+from dm2_dist.sections import (
+    CollectionConfig,
+    EvaluationConfig,
+    ImitationConfig,
+    ImpalaConfig,
+    PPOConfig,
+)
 
 
 def default() -> RunConfig:
@@ -58,21 +64,35 @@ def paper_3sv4z() -> RunConfig:
     )
 
 
+def impala_3m() -> RunConfig:
+    """3m by V-trace policy gradient, with actors that run free."""
+    return RunConfig(
+        preset="impala-3m",
+        map="3m",
+        algorithm="impala",
+        schedule="async",
+        max_env_steps=500_000,
+        collection=CollectionConfig(episodes_per_iteration=32, episodes_per_ticket=4),
+        impala=ImpalaConfig(learning_rate=1e-3, minibatches=4),
+        imitation=ImitationConfig(episodes_per_step=32),
+    )
+
+
 def in_environment(config: RunConfig, env: str) -> RunConfig:
     """A preset for another environment, with what that environment dictates.
 
     Args:
         config: a preset.
-        env: name of the environment; `smac` plays one battle at a time, so its tickets hold one
-            episode each.
+        env: name of the environment; `smac` and `sleep` play one battle at a time, so their
+            tickets hold one episode each.
 
     Raises:
         ConfigError: there is no such environment.
     """
     if env not in typing.get_args(Environment):
-        raise ConfigError(f"env is {env!r}; choose skirmish or smac")
+        raise ConfigError(f"env is {env!r}; choose skirmish, smac or sleep")
     collection = config.collection
-    if env == "smac":
+    if env != "skirmish":
         collection = replace(collection, episodes_per_ticket=1)
     return replace(config, env=cast(Environment, env), collection=collection)
 
@@ -82,6 +102,7 @@ PRESETS: dict[str, Callable[[], RunConfig]] = {
     "quickstart": quickstart,
     "paper-5v6": paper_5v6,
     "paper-3sv4z": paper_3sv4z,
+    "impala-3m": impala_3m,
 }
 
 

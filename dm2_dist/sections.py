@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Unit = Literal["episodes", "unrolls"]
+LagCorrection = Literal["none", "decoupled", "vtrace"]
+LagChoice = Literal["auto", LagCorrection]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,50 @@ class PPOConfig:
     """L: steps of back-propagation through time."""
     max_behaviour_ratio: float = 2.0
     """Cap of pi_proximal / mu in the decoupled objective; matters only when policies lag."""
+    lag_correction: LagChoice = "auto"
+    """What is done about data of an older policy. `decoupled`: each row counts pi_proximal / mu
+    times. `vtrace`: that, and advantages and value targets by V-trace. `none`: the data is taken
+    for the policy's own. `auto`: vtrace in the schedule async, decoupled in the others."""
+    trace_rho: float = 1.0
+    """rho of V-trace: cap of the ratio before a temporal difference. Read by `vtrace` only."""
+    trace_c: float = 1.0
+    """c of V-trace: cap of the ratio before the trace, at most trace_rho. Read by `vtrace` only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImpalaConfig:
+    """Algorithm `impala`: V-trace policy gradient, one pass over each batch.
+
+    Defaults are IMPALA's for Atari (Espeholt et al. 2018, table D.1) where they carry over. Its
+    rewards are clipped to [-1, 1]; here advantages and values are in units of the returns' standard
+    deviation. Its optimiser is RMSprop on sums, here it is Adam on means.
+    """
+
+    learning_rate: float = 6e-4
+    """Adam step size of the policy and of the critic."""
+    adam_epsilon: float = 1e-5
+    """Added to Adam's denominator."""
+    minibatches: int = 8
+    """Gradient steps per iteration, each on its own part of the batch; 256 episodes in 8 parts are
+    the 32 of the reference."""
+    discount: float = 0.99
+    """gamma: weight of the next step's value."""
+    decay: float = 1.0
+    """lambda of V-trace: 1 follows the rewards to the end of the episode."""
+    rho: float = 1.0
+    """Cap of pi / mu before a temporal difference: decides what the values converge to."""
+    c: float = 1.0
+    """Cap of pi / mu before the trace, at most rho: decides how fast."""
+    policy_rho: float = 1.0
+    """Cap of pi / mu before the policy gradient."""
+    entropy_coefficient: float = 0.01
+    """Weight of the entropy bonus in the policy loss."""
+    value_coefficient: float = 0.5
+    """Weight of the squared error of the critic before its gradient is clipped."""
+    max_gradient_norm: float = 40.0
+    """Clip of the global gradient norm, of policy and critic separately."""
+    chunk_length: int = 20
+    """L: steps of back-propagation through time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +165,7 @@ class GamesConfig:
 class AsynchronyConfig:
     """The schedule `async`; read only there."""
 
-    max_lag: int = 4
+    max_lag: int = 2
     """Most versions between the policies that played an iteration and the one that trains on it. No
     ticket further ahead is given out, so nothing is thrown away for its age."""
     unit: Unit = "episodes"

@@ -1,4 +1,4 @@
-"""One agent's learner: PPO on its own policy and critic, with its own discriminator in DM2.
+"""One agent's learner: PPO or IMPALA on its own networks, with its own discriminator in DM2.
 
 Nothing is shared with other agents: no parameter, no gradient, no critic (DM2, Algorithm 1). An
 update is a deterministic function of (state, batch, iteration): no random state outlives it. Fed by
@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from dm2_dist import networks, seeding, trajectory
+from dm2_dist import networks, seeding, snapshot, trajectory
 from dm2_dist.config import RunConfig
 from dm2_dist.envs.interface import EnvironmentSpec
-from dm2_dist.functional import categorical, gae, gail, ppo, value_norm
+from dm2_dist.functional import categorical, gail, ppo, value_norm
 from learners import batch as batches
-from learners import finiteness
+from learners import estimation, finiteness, impala
 from learners.imitation import Imitation
 from learners.optimiser import Optimiser
 
@@ -62,8 +62,9 @@ class IndependentLearner:
             device
         )
         self.critic = networks.make_critic(input_size, network, seed, agent).to(device)
-        rate, epsilon = config.ppo.learning_rate, config.ppo.adam_epsilon
-        norm = config.ppo.max_gradient_norm
+        method = config.impala if config.algorithm == "impala" else config.ppo
+        rate, epsilon = method.learning_rate, method.adam_epsilon
+        norm = method.max_gradient_norm
         self._policy_optimiser = Optimiser(self.policy, rate, epsilon, norm)
         self._critic_optimiser = Optimiser(self.critic, rate, epsilon, norm)
         self._statistics = value_norm.initial(device)
@@ -91,14 +92,19 @@ class IndependentLearner:
         """
         clock = [time.monotonic()]
         batch = batches.prepare(
-            slice_, self._agent, self._spec.num_agents, self._config.ppo.chunk_length, self._device
+            slice_, self._agent, self._spec.num_agents, self._config.chunk_length, self._device
         )
         clock.append(time.monotonic())
         reward, metrics = self._imitate(batch, slice_, iteration)
         clock.append(time.monotonic())
-        tasks = self._tasks(batch, reward)
-        clock.append(time.monotonic())
-        metrics |= tasks.metrics | self._epochs(batch, tasks, iteration)
+        walked = estimation.walk(self.policy, self.critic, batch)
+        if self._config.algorithm == "impala":
+            clock.append(time.monotonic())
+            metrics |= self._one_pass(batch, reward, walked, iteration)
+        else:
+            tasks = self._tasks(batch, reward, walked)
+            clock.append(time.monotonic())
+            metrics |= tasks.metrics | self._epochs(batch, tasks, iteration)
         values = self.skips.read(metrics, self._trained(), iteration)
         clock.append(time.monotonic())
         prepare, imitate, estimate, epochs = np.diff(clock).tolist()
@@ -109,11 +115,11 @@ class IndependentLearner:
         }
 
     def snapshot(self) -> dict[str, trajectory.F32]:
-        """The policy's parameters as float32 arrays, for `dm2_dist.inference`."""
-        return {
-            name: tensor.detach().cpu().numpy().copy()
-            for name, tensor in self.policy.state_dict().items()
-        }
+        """What actors need, as float32 arrays: the policy, and the critic for unrolls."""
+        policy = _arrays(self.policy)
+        if not self._config.plays_unrolls:
+            return policy
+        return snapshot.join(policy, _arrays(self.critic))
 
     def state(self) -> dict[str, torch.Tensor]:
         """Everything needed to go on bit for bit, as flat named copies."""
@@ -147,40 +153,41 @@ class IndependentLearner:
         return gail.mixed_reward(batch.reward, logit, batch.alive, coefficient), metrics
 
     @torch.no_grad()
-    def _tasks(self, batch: batches.Batch, reward: torch.Tensor) -> _Tasks:
-        """Values, proximal log-probabilities, advantages and returns, once per iteration."""
-        config, row = self._config.ppo, batch.rows.observation_row
-        logits, policy_core = self.policy.walk(batch.inputs, batch.order)
-        proximal = categorical.evaluate(logits[row], batch.unavailable, batch.action).taken
-        outputs, critic_core = self.critic.walk(batch.inputs, batch.order)
-        normalised_value = outputs.squeeze(-1)
-        value = value_norm.denormalise(self._statistics, normalised_value)
-        advantage = gae.advantages(
-            reward, value, batch.terminated, batch.rows, config.discount, config.gae_lambda
+    def _tasks(self, batch: batches.Batch, reward: torch.Tensor, walked: estimation.Walk) -> _Tasks:
+        """Advantages and targets of PPO, laid out for its steps, once per iteration."""
+        config = self._config.ppo
+        estimate = estimation.for_ppo(
+            batch, reward, walked, self._statistics, config, self._config.lag_correction
         )
-        returns = advantage + value[row]
-        updated = value_norm.update(self._statistics, returns)
-        self._statistics = finiteness.newer(self._statistics, updated)
-        ratio = ppo.behaviour_ratio(proximal, batch.behaviour_log_prob, config.max_behaviour_ratio)
-        advantage = ppo.normalise_advantage(advantage, batch.alive)
-        target = value_norm.normalise(self._statistics, returns)
-        policy, critic = batch.policy, batch.critic
+        cap = config.max_behaviour_ratio
+        metrics = estimation.metrics(batch, walked, estimate, self._statistics, cap)
+        self._statistics = estimation.units(self._statistics, estimate)
+        advantage = ppo.normalise_advantage(estimate.advantage, batch.alive)
+        target = value_norm.normalise(self._statistics, estimate.target)
+        policy, critic, row = batch.policy, batch.critic, batch.rows.observation_row
         acted, valued = policy.action_row, critic.action_row
         policy_targets = ppo.PolicyTargets(
-            proximal[acted], ratio[acted], advantage[acted], policy.weight
+            walked.log_prob[acted], estimate.ratio[acted], advantage[acted], policy.weight
         )
-        value_targets = ppo.ValueTargets(
-            normalised_value[row][valued], target[valued], critic.weight
-        )
+        value_targets = ppo.ValueTargets(walked.value[row][valued], target[valued], critic.weight)
         return _Tasks(
-            batches.Task(policy, policy.entering(policy_core), policy_targets),
-            batches.Task(critic, critic.entering(critic_core), value_targets),
-            {
-                "explained_variance": ppo.explained_variance(value[row], returns),
-                "log_prob_mismatch": (proximal - batch.behaviour_log_prob).abs().max(),
-                "behaviour_ratio_mean": ppo.masked_mean(ratio, batch.alive),
-            },
+            batches.Task(policy, policy.entering(walked.policy_core), policy_targets),
+            batches.Task(critic, critic.entering(walked.critic_core), value_targets),
+            metrics,
         )
+
+    def _one_pass(
+        self, batch: batches.Batch, reward: torch.Tensor, walked: estimation.Walk, iteration: int
+    ) -> dict[str, torch.Tensor]:
+        """All of IMPALA's iteration; metrics are means over its gradient steps."""
+        trained = impala.Networks(
+            self.policy, self._policy_optimiser, self.critic, self._critic_optimiser
+        )
+        seed = seeding.derive(self._config.seed, "minibatches", self._agent, iteration)
+        self._statistics, metrics = impala.update(
+            trained, batch, reward, walked, self._statistics, self._config.impala, seed
+        )
+        return metrics
 
     def _epochs(
         self, batch: batches.Batch, tasks: _Tasks, iteration: int
@@ -201,13 +208,12 @@ class IndependentLearner:
         self, batch: batches.Batch, task: batches.Task[ppo.PolicyTargets]
     ) -> dict[str, torch.Tensor]:
         config, unroll = self._config.ppo, task.unroll
-        row = unroll.action_row
+        choices = categorical.Choices(batch.unavailable, batch.action, unroll.action_row)
         logits = self.policy.unroll(unroll.inputs, unroll.keep, task.core_state)
-        taken, entropy = categorical.evaluate(logits, batch.unavailable[row], batch.action[row])
-        loss = ppo.policy_loss(
-            taken, entropy, task.targets, config.clip, config.entropy_coefficient
+        loss, gradient = ppo.policy_gradient(
+            logits, choices, task.targets, config.clip, config.entropy_coefficient
         )
-        step = self._policy_optimiser.minimise(loss.total)
+        step = self._policy_optimiser.descend(logits, gradient, loss.total)
         return {
             "policy_loss": loss.surrogate,
             "entropy": loss.entropy,
@@ -220,10 +226,11 @@ class IndependentLearner:
     def _critic_step(self, task: batches.Task[ppo.ValueTargets]) -> dict[str, torch.Tensor]:
         config, unroll = self._config.ppo, task.unroll
         value = self.critic.unroll(unroll.inputs, unroll.keep, task.core_state).squeeze(-1)
-        loss = ppo.value_loss(value, task.targets, config.clip, config.huber_delta)
-        step = self._critic_optimiser.minimise(config.value_coefficient * loss)
+        loss, gradient = ppo.value_gradient(value, task.targets, config.clip, config.huber_delta)
+        scale = config.value_coefficient
+        step = self._critic_optimiser.descend(value, scale * gradient, scale * loss)
         return {
-            "value_loss": loss.detach(),
+            "value_loss": loss,
             "critic_gradient_norm": step.norm,
             "critic_skipped": step.skipped,
         }
@@ -258,6 +265,10 @@ class IndependentLearner:
             optimisers["discriminator_optimiser"] = self.imitation.optimiser.state()
         others = {"value_statistics": self._statistics._asdict(), "skips": self.skips.state()}
         return self._parameters() | _flat(optimisers) | _flat(others)
+
+
+def _arrays(network: nn.Module) -> dict[str, trajectory.F32]:
+    return {name: t.detach().cpu().numpy().copy() for name, t in network.state_dict().items()}
 
 
 def _copy_into(

@@ -66,13 +66,8 @@ def advantages(
     Returns:
         float32 [R]; the return of a row is its advantage plus its value.
     """
-    row = index.observation_row
     num_episodes = index.last_row.shape[0]
-    assert reward.shape == row.shape, (reward.shape, row.shape)
-    assert value.shape[0] == row.shape[0] + num_episodes, (value.shape, row.shape)
-    continues = torch.ones_like(reward)
-    continues[index.last_row] = (~terminated).to(reward.dtype)
-    delta = reward + discount * continues * value[row + 1] - value[row]
+    delta = temporal_difference(reward, value, terminated, index, discount)
     grid = delta.new_zeros(index.horizon * num_episodes)
     grid[index.grid] = delta
     # Past the end of an episode the grid stays zero, so the recursion enters it with zero.
@@ -80,3 +75,27 @@ def advantages(
     for later, earlier in zip(reversed(steps[1:]), reversed(steps[:-1]), strict=True):
         earlier.add_(later, alpha=discount * gae_lambda)
     return grid[index.grid]
+
+
+def temporal_difference(
+    reward: torch.Tensor,
+    value: torch.Tensor,
+    terminated: torch.Tensor,
+    index: EpisodeIndex,
+    discount: float,
+) -> torch.Tensor:
+    """delta_t = r_t + discount * V_{t+1} - V_t, float32 [R]; V_{t+1} is zero after a decision.
+
+    Args:
+        reward: float32 [R] reward that followed each action.
+        value: float32 [N] value of each observation, final observations included.
+        terminated: bool [E] the episode was decided.
+        index: where the rows lie.
+        discount: gamma.
+    """
+    row = index.observation_row
+    assert reward.shape == row.shape, (reward.shape, row.shape)
+    assert value.shape[0] == row.shape[0] + index.last_row.shape[0], (value.shape, row.shape)
+    continues = torch.ones_like(reward)
+    continues[index.last_row] = (~terminated).to(reward.dtype)
+    return reward + discount * continues * value[row + 1] - value[row]

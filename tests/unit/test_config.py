@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from dm2_dist import config as configuration
 from dm2_dist.config import ConfigError, RunConfig
-from dm2_dist.sections import CollectionConfig, EvaluationConfig, ImitationConfig, PPOConfig
+from dm2_dist.sections import (
+    AsynchronyConfig,
+    CollectionConfig,
+    EvaluationConfig,
+    ImitationConfig,
+    ImpalaConfig,
+    PPOConfig,
+)
 
 COUNT = st.integers(1, 2**40)
 RATE = st.floats(0.0, 1e6, allow_nan=False)
@@ -108,7 +115,14 @@ def test_what_cannot_be_read_is_named(text, named):
             ["games.answer_seconds", "games.start_seconds"],
         ),
         ({"games": {"launches_allowed": 0}}, ["games.launches_allowed"]),
-        ({"demonstrations": "there"}, ["demonstrations", "algorithm"]),
+        ({"demonstrations": "there"}, ["demonstrations", "algorithm is ippo"]),
+        (
+            {"demonstrations": "there", "algorithm": "impala"},
+            ["demonstrations", "algorithm is impala"],
+        ),
+        ({"ppo": {"trace_c": 1.5}}, ["ppo.trace_c is 1.5", "ppo.trace_rho is 1.0"]),
+        ({"impala": {"rho": 0.5}}, ["impala.c is 1.0", "impala.rho is 0.5"]),
+        ({"impala": {"minibatches": 0}}, ["impala.minibatches"]),
         (
             {"collection": {"episodes_per_iteration": 8}, "imitation": {"episodes_per_step": 9}},
             ["imitation.episodes_per_step", "collection.episodes_per_iteration"],
@@ -126,10 +140,14 @@ def test_what_cannot_work_is_refused_with_the_keys(document, keys):
 
 
 def test_unknown_choices_are_refused_without_json_too():
-    with pytest.raises(ConfigError, match="choose ippo or dm2"):
+    with pytest.raises(ConfigError, match="choose ippo, dm2 or impala"):
         RunConfig(algorithm="coma")
-    with pytest.raises(ConfigError, match="choose sync or pipelined"):
-        RunConfig(schedule="async")
+    with pytest.raises(ConfigError, match="choose one of auto, none, decoupled, vtrace"):
+        RunConfig(ppo=PPOConfig(lag_correction="impact"))
+    with pytest.raises(ConfigError, match="choose sync, pipelined or async"):
+        RunConfig(schedule="hogwild")
+    with pytest.raises(ConfigError, match="choose episodes or unrolls"):
+        RunConfig(asynchrony=AsynchronyConfig(unit="steps"))
 
 
 def test_seed_zero_is_allowed():
@@ -139,6 +157,28 @@ def test_seed_zero_is_allowed():
 def test_only_dm2_uses_demonstrations():
     assert RunConfig(algorithm="dm2").uses_demonstrations
     assert not RunConfig(algorithm="ippo").uses_demonstrations
+    assert not RunConfig(algorithm="impala").uses_demonstrations
+
+
+@pytest.mark.parametrize(
+    ("choice", "schedule", "expected"),
+    [
+        ("auto", "sync", "decoupled"),
+        ("auto", "pipelined", "decoupled"),
+        ("auto", "async", "vtrace"),
+        ("none", "async", "none"),
+        ("decoupled", "async", "decoupled"),
+        ("vtrace", "sync", "vtrace"),
+    ],
+)
+def test_lag_is_corrected_by_v_trace_only_where_actors_run_free(choice, schedule, expected):
+    config = RunConfig(schedule=schedule, ppo=PPOConfig(lag_correction=choice))
+    assert config.lag_correction == expected
+
+
+def test_chunks_are_as_long_as_the_algorithm_says():
+    assert RunConfig().chunk_length == PPOConfig().chunk_length
+    assert RunConfig(algorithm="impala").chunk_length == ImpalaConfig().chunk_length
 
 
 def test_differences_name_each_changed_key_with_both_values():

@@ -41,7 +41,7 @@ def test_every_preset_fits_starcraft_and_changes_nothing_else(name):
 
 
 def test_an_unknown_environment_is_refused():
-    with pytest.raises(ConfigError, match="'chess'; choose skirmish or smac"):
+    with pytest.raises(ConfigError, match="'chess'; choose skirmish, smac or sleep"):
         presets.in_environment(presets.default(), "chess")
 
 
@@ -72,3 +72,8 @@ def test_a_name_near_to_nothing_gets_the_list():
         presets.by_name("0")
     assert "did you mean" not in str(refusal.value)
     assert all(name in str(refusal.value) for name in presets.PRESETS)
+
+
+def test_the_impala_preset_runs_free():
+    impala = presets.by_name("impala-3m")
+    assert (impala.algorithm, impala.schedule, impala.map) == ("impala", "async", "3m")
