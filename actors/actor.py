@@ -7,19 +7,22 @@ plays, when, or how often. Fed by `actors.session`; feeds `dm2_dist.trajectory`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from dm2_dist import seeding
 from dm2_dist.envs.interface import BattleBatch, GameLost
-from dm2_dist.inference import StackedPolicy, greedy, sample
+from dm2_dist.inference import NO_ACTION, Players, StackedPolicy
 from dm2_dist.ticket import Ticket
 from dm2_dist.trajectory import Slice
 
 _ACTION_KEY = np.uint64(seeding.derive("action"))
-NO_ACTION = -1
-"""Last action at the start of an episode."""
+
+T = TypeVar("T", bound=np.generic)
+
+__all__ = ["NO_ACTION", "play", "play_to_the_end"]
 
 
 @dataclass(slots=True)
@@ -41,6 +44,63 @@ class _Recording:
     log_prob: npt.NDArray[np.float32]
     reward: npt.NDArray[np.float32]
 
+    @classmethod
+    def empty(cls, battles: BattleBatch, num_episodes: int) -> Self:
+        """Room for the longest battles."""
+        limit, each = battles.episode_limit, (num_episodes, battles.num_agents)
+        return cls(
+            observation=np.empty((limit + 1, *each, battles.observation_size), np.float32),
+            available_actions=np.empty((limit + 1, *each, battles.num_actions), np.uint8),
+            alive=np.empty((limit + 1, *each), np.uint8),
+            action=np.empty((limit, *each), np.uint8),
+            log_prob=np.empty((limit, *each), np.float32),
+            reward=np.empty((limit, num_episodes), np.float32),
+        )
+
+    def note_before(self, step: int, battles: BattleBatch) -> None:
+        """Write down what is seen before step `step`; a battle that is over shows its end."""
+        self.observation[step] = battles.observation
+        self.available_actions[step] = battles.available_actions
+        self.alive[step] = battles.alive
+
+    def note_after(self, step: int, battles: BattleBatch, players: Players) -> None:
+        """Write down what was done in step `step`, and what it earned."""
+        self.action[step] = players.action
+        self.log_prob[step] = players.log_prob
+        self.reward[step] = battles.reward
+
+    def slices(self, battles: BattleBatch) -> list[Slice]:
+        """Cut the joint recording of battles that are over into one ragged slice per agent."""
+        length = battles.episode_steps.astype(np.int32)
+        seen, acted = self._rows(length + 1), self._rows(length)
+        reward = self.reward.ravel().take(acted)
+        agents = battles.num_agents
+
+        def cut(values: npt.NDArray[T], rows: npt.NDArray[np.int64], agent: int) -> npt.NDArray[T]:
+            flat = values.reshape(-1, *values.shape[3:])
+            return flat.take(rows * agents + agent, axis=0)
+
+        return [
+            Slice(
+                observation=cut(self.observation, seen, agent),
+                available_actions=cut(self.available_actions, seen, agent),
+                alive=cut(self.alive, seen, agent),
+                action=cut(self.action, acted, agent),
+                behaviour_log_prob=cut(self.log_prob, acted, agent),
+                reward=reward,
+                length=length,
+                terminated=battles.terminated.copy(),
+                truncated=battles.truncated.copy(),
+                won=battles.won.copy(),
+            )
+            for agent in range(agents)
+        ]
+
+    def _rows(self, counts: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """Places of the first steps of every episode, episode after episode, time first."""
+        size = counts.size
+        return np.concatenate([np.arange(n) * size + e for e, n in enumerate(counts.tolist())])
+
 
 def play(
     ticket: Ticket,
@@ -61,39 +121,18 @@ def play(
         [K] what each agent saw, episodes in ticket order.
     """
     seeds = np.array(ticket.seeds, dtype=np.uint64)
-    action_seeds = seeding.mix(seeds ^ _ACTION_KEY)
-    num_episodes, num_agents = len(ticket.seeds), battles.num_agents
-    record = _empty(battles, num_episodes)
-    length = np.zeros(num_episodes, dtype=np.int32)
-    last_action = np.full((num_episodes, num_agents), NO_ACTION, dtype=np.int64)
-    core_state = np.zeros((num_episodes, num_agents, policy.hidden_size), dtype=np.float32)
-    active = np.arange(num_episodes)
+    record = _Recording.empty(battles, seeds.size)
     battles.reset(seeds)
+    players = Players(policy, battles, seeding.mix(seeds ^ _ACTION_KEY), greedy=ticket.greedy)
     step = 0
-    while active.size:
+    while True:
+        record.note_before(step, battles)
+        if players.act(step) == 0:
+            return record.slices(battles)
         on_step()
-        _note_observation(record, battles, step, active)
-        observation = battles.observation[active]
-        available = battles.available_actions[active]
-        logits, core_state[active] = policy.step(
-            observation, last_action[active], core_state[active]
-        )
-        if ticket.greedy:
-            action, log_prob = greedy(logits, available)
-        else:
-            uniforms = seeding.uniform(action_seeds[active], step, num_agents)
-            action, log_prob = sample(logits, available, uniforms)
-        last_action[active] = action
-        battles.step(last_action)
-        record.action[step, active] = action
-        record.log_prob[step, active] = log_prob
-        record.reward[step, active] = battles.reward[active]
+        battles.step(players.action)
+        record.note_after(step, battles, players)
         step += 1
-        ended = active[battles.finished[active] != 0]
-        _note_observation(record, battles, step, ended)
-        length[ended] = step
-        active = active[battles.finished[active] == 0]
-    return _slices(record, length, battles)
 
 
 def play_to_the_end(
@@ -126,51 +165,3 @@ def play_to_the_end(
             return play(ticket, policy, battles, on_step)
         except GameLost as lost:
             on_lost(lost)
-
-
-def _empty(battles: BattleBatch, num_episodes: int) -> _Recording:
-    limit, agents = battles.episode_limit, battles.num_agents
-    return _Recording(
-        observation=np.empty(
-            (limit + 1, num_episodes, agents, battles.observation_size), np.float32
-        ),
-        available_actions=np.empty(
-            (limit + 1, num_episodes, agents, battles.num_actions), np.uint8
-        ),
-        alive=np.empty((limit + 1, num_episodes, agents), np.uint8),
-        action=np.empty((limit, num_episodes, agents), np.uint8),
-        log_prob=np.empty((limit, num_episodes, agents), np.float32),
-        reward=np.empty((limit, num_episodes), np.float32),
-    )
-
-
-def _note_observation(
-    record: _Recording, battles: BattleBatch, step: int, rows: npt.NDArray[np.int64]
-) -> None:
-    record.observation[step, rows] = battles.observation[rows]
-    record.available_actions[step, rows] = battles.available_actions[rows]
-    record.alive[step, rows] = battles.alive[rows]
-
-
-def _slices(record: _Recording, length: npt.NDArray[np.int32], battles: BattleBatch) -> list[Slice]:
-    """Cut the joint recording into one ragged slice per agent."""
-    row_step = np.concatenate([np.arange(steps + 1) for steps in length])
-    row_episode = np.repeat(np.arange(length.size), length + 1)
-    act_step = np.concatenate([np.arange(steps) for steps in length])
-    act_episode = np.repeat(np.arange(length.size), length)
-    reward = record.reward[act_step, act_episode]
-    return [
-        Slice(
-            observation=record.observation[row_step, row_episode, agent],
-            available_actions=record.available_actions[row_step, row_episode, agent],
-            alive=record.alive[row_step, row_episode, agent],
-            action=record.action[act_step, act_episode, agent],
-            behaviour_log_prob=record.log_prob[act_step, act_episode, agent],
-            reward=reward,
-            length=length,
-            terminated=battles.terminated.copy(),
-            truncated=battles.truncated.copy(),
-            won=battles.won.copy(),
-        )
-        for agent in range(battles.num_agents)
-    ]

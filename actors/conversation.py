@@ -151,4 +151,5 @@ def ticket_of(lease: messages.Lease) -> Ticket:
         seeds=lease.seeds,
         versions=lease.versions,
         greedy=lease.greedy,
+        newest=lease.newest,
     )

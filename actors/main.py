@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from actors.actor import play_to_the_end
 from actors.battles import Battles
+from actors.player import Player
 from actors.session import ActorSession, Leaving
 from dm2_dist import child, run_directory
 from dm2_dist import config as configuration
@@ -22,7 +22,6 @@ from dm2_dist.comms.sockets import Poller, close_context
 from dm2_dist.config import ConfigError, RunConfig
 from dm2_dist.envs import make
 from dm2_dist.envs.interface import GameLost, NoGameError
-from dm2_dist.inference import StackedPolicy
 from dm2_dist.run_directory import RunDirectory
 from dm2_dist.ticket import Ticket
 from dm2_dist.trajectory import Slice
@@ -169,10 +168,12 @@ def _take_part(
     for queue, limit in queue_limit.of_actor(spec.num_agents).items():
         metrics.queue(queue, limit)
     battles = Battles(config, directory.root, source.name, session.keep_alive)
+    player = Player(config)
     try:
         while True:
-            _play_one(session, battles, metrics)
+            _play_one(session, player, battles, metrics)
     except Leaving:
+        metrics.budget.enter("settle")
         battles.close()
         session.leave(_LEAVE_SECONDS)
     close_context()
@@ -184,33 +185,37 @@ def capacity_of(config: RunConfig) -> int:
     return (config.max_lag + 2) * tickets.tickets_per_iteration(config) + 1
 
 
-def _play_one(session: ActorSession, battles: Battles, metrics: ActorMetrics) -> None:
+def _play_one(
+    session: ActorSession, player: Player, battles: Battles, metrics: ActorMetrics
+) -> None:
     """One turn of the loop, with the time each part took."""
-    clock = [time.monotonic()]
+    budget = metrics.budget
+    budget.enter("wait_game")
     battles.open()
-    clock.append(time.monotonic())
+    budget.enter("wait_ticket")
     ticket = session.next_ticket()
-    clock.append(time.monotonic())
-    policies = session.parameters(ticket.versions)
-    if policies is None:
+    budget.enter("wait_parameters")
+    found = session.parameters(ticket)
+    if found is None:
         session.give_back(ticket)
         return
-    policy = StackedPolicy(policies)
-    clock.append(time.monotonic())
-    slices = _play(ticket, policy, session, battles, metrics)
-    clock.append(time.monotonic())
+    ticket, parameters = found
+    player.take(parameters)
+    if ticket.kind == tickets.TRAIN:
+        metrics.policies(ticket.versions)
+    budget.enter("play")
+    slices = _play(ticket, player, session, battles, metrics)
+    budget.enter("send")
     session.env_steps += slices[0].env_steps
-    session.episodes += slices[0].num_episodes
+    episodes = int(slices[0].ended.sum())
+    session.episodes += episodes
     if ticket.kind == tickets.TRAIN:
         session.deliver(ticket, slices)
     else:
         session.report(ticket, slices[0])
-    clock.append(time.monotonic())
-    metrics.played(slices[0].env_steps, slices[0].num_episodes)
-    names = ("wait_game", "wait_ticket", "wait_parameters", "play", "send")
-    for phase, start, end in zip(names, clock[:-1], clock[1:], strict=True):
-        session.phases[phase] = session.phases.get(phase, 0.0) + end - start
-        metrics.phase(phase, end - start)
+    budget.enter("other")
+    metrics.played(slices[0].env_steps, episodes)
+    session.phases = budget.named()
     account = session.totals()
     metrics.ledger(account.produced, account.produced - account.unsettled, account.unsettled)
     for name, (used, limit) in session.held().items():
@@ -219,7 +224,7 @@ def _play_one(session: ActorSession, battles: Battles, metrics: ActorMetrics) ->
 
 def _play(
     ticket: Ticket,
-    policy: StackedPolicy,
+    player: Player,
     session: ActorSession,
     battles: Battles,
     metrics: ActorMetrics,
@@ -231,7 +236,7 @@ def _play(
         session.cut_off(ticket)
         metrics.dropped(ENV_RESTART, len(ticket.seeds))
 
-    slices = play_to_the_end(ticket, policy, battles.of(ticket), session.keep_alive, on_lost)
+    slices = player.play(ticket, battles.of(ticket), session.keep_alive, on_lost)
     if battles.game is not None:
         metrics.game(battles.game.launches, battles.game.memory_bytes)
     return slices

@@ -21,7 +21,7 @@ Parameters = dict[str, npt.NDArray[np.float32]]
 
 
 class ParameterCache:
-    """The last few versions of each agent's policy, decoded when they are used.
+    """The last few versions of each agent's policy, decoded when they are used, and only once.
 
     subscriber: hears what the learners publish.
     """
@@ -29,9 +29,11 @@ class ParameterCache:
     def __init__(self, num_agents: int) -> None:
         self.subscriber = Subscriber()
         self._streams: dict[int, str] = {}
+        self._announced: dict[int, int] = {}
         self._bodies: dict[int, OrderedDict[int, tuple[bytes, str]]] = {
             agent: OrderedDict() for agent in range(num_agents)
         }
+        self._decoded: list[tuple[tuple[bytes, str], Parameters] | None] = [None] * num_agents
 
     @property
     def num_bytes(self) -> int:
@@ -63,6 +65,8 @@ class ParameterCache:
                 continue
             if isinstance(message, messages.Parameters) and frames.body is not None:
                 self.keep(message, bytes(frames.body))
+            elif isinstance(message, messages.Beacon):
+                self._announced[message.agent] = message.version
 
     def keep(self, message: messages.Parameters, body: bytes) -> None:
         """Hold a version; the oldest gives way. One of an agent that this run lacks is refused."""
@@ -74,6 +78,25 @@ class ParameterCache:
         while len(kept) > KEPT_VERSIONS:
             kept.popitem(last=False)
 
+    def newest(self, oldest: Sequence[int]) -> tuple[int, ...]:
+        """The newest version of each seat that is here, [K]; `oldest` where all are older.
+
+        Args:
+            oldest: [K] how old they may be.
+        """
+        return tuple(
+            max(least, *self._bodies[k]) if self._bodies[k] else least
+            for k, least in enumerate(oldest)
+        )
+
+    def outdated(self, versions: Sequence[int]) -> dict[int, int]:
+        """Seats that have a newer version than `versions` [K]: a publication was missed."""
+        return {
+            agent: version
+            for agent, version in self._announced.items()
+            if agent < len(versions) and version > versions[agent]
+        }
+
     def missing(self, versions: Sequence[int]) -> list[int]:
         """Seats whose version is not here.
 
@@ -83,7 +106,7 @@ class ParameterCache:
         return [k for k, version in enumerate(versions) if version not in self._bodies[k]]
 
     def take(self, versions: Sequence[int]) -> list[Parameters] | None:
-        """Decode the policies of a ticket, one per seat; None if one had been damaged on the way.
+        """The policies of a ticket, one per seat; None if one had been damaged on the way.
 
         Args:
             versions: [K] one per seat, none of them missing.
@@ -91,9 +114,18 @@ class ParameterCache:
         policies = []
         for agent, version in enumerate(versions):
             try:
-                policies.append(codec.decode_parameters(*self._bodies[agent][version]))
+                policies.append(self._decode(agent, self._bodies[agent][version]))
             except Refused as refusal:
                 _LOG.warning("refused agent=%s version=%s reason=%s", agent, version, refusal)
                 del self._bodies[agent][version]
                 return None
         return policies
+
+    def _decode(self, agent: int, snapshot: tuple[bytes, str]) -> Parameters:
+        """Check and decode a snapshot, unless the seat's last ticket was played with this one."""
+        last = self._decoded[agent]
+        if last is not None and last[0] is snapshot:
+            return last[1]
+        parameters = codec.decode_parameters(*snapshot)
+        self._decoded[agent] = snapshot, parameters
+        return parameters

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from actors.conversation import Conversation, Parcel, ticket_of
 from actors.parameter_cache import ParameterCache, Parameters
+from actors.policies import Policies
 from dm2_dist import ticket as tickets
 from dm2_dist.comms import codec, messages
 from dm2_dist.comms.control import HeadLink
@@ -27,7 +28,6 @@ from dm2_dist.trajectory import Slice
 
 _LOG = logging.getLogger(__name__)
 _BEAT_SECONDS = 1.0
-_GET_SECONDS = 0.5
 
 
 class Leaving(Exception):
@@ -72,12 +72,13 @@ class ActorSession:
         self._poller.add(self._head.dealer)
         self._poller.add(self._parameters.subscriber)
         self._learners: dict[int, Conversation] = {}
+        self._policies = Policies(self._parameters, self._learners)
         self._run_id = ""
         self._leases: deque[Ticket] = deque()
         self._playing: Ticket | None = None
         self._waiting = False
         self._leaving = False
-        self._beat_at = 0.0
+        self._beat_at = self._pumped_at = 0.0
 
     # --- what the actor asks for ---
 
@@ -88,44 +89,32 @@ class ActorSession:
             Leaving: the run drains.
         """
         self._playing = None
-        self._waiting = bool(self._leases)
         while True:
             self._check_leaving()
             if self._leases:
                 self._playing = self._leases.popleft()
+                self._waiting = bool(self._leases)
                 return self._playing
-            if not self._waiting and self._head.welcome is not None and not self.book.is_full:
-                self._waiting = self._head.send(messages.Want(source=self.source))
+            self.want()
             self.pump(0.2)
 
-    def parameters(self, versions: Sequence[int]) -> list[Parameters] | None:
-        """Wait for the policies of a ticket, one per seat, asking for what was not published to us.
+    def want(self) -> None:
+        """Ask for the next ticket, unless that is asked for already or the books are full."""
+        if not self._waiting and self._head.welcome is not None and not self.book.is_full:
+            self._waiting = self._head.send(messages.Want(source=self.source))
 
-        Returns:
-            The policies, or None if a learner has no such version (any more).
+    def parameters(self, ticket: Ticket) -> tuple[Ticket, list[Parameters]] | None:
+        """Wait for the parameters of a ticket; see `Policies.wait`.
 
         Raises:
             Leaving: the run drains.
         """
-        asked_at = 0.0
-        for conversation in self._learners.values():
-            conversation.unavailable = False
-        while not any(learner.unavailable for learner in self._learners.values()):
+
+        def pump(seconds: float) -> None:
             self._check_leaving()
-            missing = self._parameters.missing(versions)
-            if not missing:
-                policies = self._parameters.take(versions)
-                if policies is not None:
-                    return policies
-                continue
-            now = time.monotonic()
-            if now - asked_at >= _GET_SECONDS:
-                asked_at = now
-                for agent in missing:
-                    if agent in self._learners:
-                        self._learners[agent].ask(versions[agent])
-            self.pump(0.05)
-        return None
+            self.pump(seconds)
+
+        return self._policies.wait(ticket, pump)
 
     def give_back(self, ticket: Ticket) -> None:
         """This ticket cannot be played, or was refused: the head may lease it again."""
@@ -139,6 +128,7 @@ class ActorSession:
 
     def deliver(self, ticket: Ticket, slices: Sequence[Slice]) -> None:
         """Enter a played ticket into the books and send each agent's slice to its learner."""
+        self.want()  # the head answers while the slices are packed
         for agent, part in enumerate(slices):
             tensors, body, digest = codec.encode_slice(part)
             self.book.produce(agent, Parcel(ticket, tensors, body, digest))
@@ -163,7 +153,7 @@ class ActorSession:
         Raises:
             Leaving: the run drains.
         """
-        if time.monotonic() - self._beat_at >= _BEAT_SECONDS / 2:
+        if time.monotonic() - self._pumped_at >= _BEAT_SECONDS / 2:
             self.pump(0.0)
         self._check_leaving()
 
@@ -193,7 +183,7 @@ class ActorSession:
     def pump(self, timeout: float) -> None:
         """Wait at most `timeout` seconds for messages, then handle and send whatever there is."""
         self._poller.wait(timeout)
-        now = time.monotonic()
+        now = self._pumped_at = time.monotonic()
         for message in self._head.poll(now):
             self._from_head(message)
         self._connect()

@@ -18,7 +18,7 @@ import safetensors.numpy
 
 from dm2_dist import containment
 from dm2_dist.run_directory import write_atomically
-from dm2_dist.trajectory import SLICE_FIELDS, Slice
+from dm2_dist.trajectory import SLICE_FIELDS, Slice, slice_of
 
 _CARD = "demonstrations.json"
 
@@ -164,7 +164,7 @@ def read_agent(folder: Path, agent: int, episodes: int) -> Slice:
     path = folder / f"agent_{agent}.safetensors"
     try:
         arrays = safetensors.numpy.load_file(path)
-        whole = Slice(**{name: arrays[name] for name in SLICE_FIELDS})
+        whole = slice_of({name: arrays[name] for name in SLICE_FIELDS})
     except (OSError, KeyError, safetensors.SafetensorError) as error:
         raise DemonstrationsError(f"{path} cannot be read: {error}") from error
     if whole.num_episodes < episodes:
@@ -183,6 +183,6 @@ def first_episodes(whole: Slice, episodes: int) -> Slice:
         "alive": rows + episodes,
     }
     ends |= {"action": rows, "behaviour_log_prob": rows, "reward": rows}
-    return Slice(
-        **{name: getattr(whole, name)[: ends.get(name, episodes)] for name in SLICE_FIELDS}
+    return slice_of(
+        {name: getattr(whole, name)[: ends.get(name, episodes)] for name in SLICE_FIELDS}
     )

@@ -13,14 +13,15 @@ import torch
 from torch import nn
 
 from dm2_dist import seeding, trajectory
-from dm2_dist.functional import episodes, gru
+from dm2_dist.functional import episodes, gru, network_gradient
 from dm2_dist.sections import NetworkConfig
 
 
 def network_input(slice_: trajectory.Slice, agent: int, num_agents: int) -> trajectory.F32:
     """Own observation ++ one-hot own last action ++ one-hot agent id, float32 [N, O + A + K].
 
-    The last action is all zeros on the first row of an episode, as it is when acting.
+    The last action is all zeros on the first row of an episode, as it is when acting; on the first
+    row of a piece that goes on it is the action before.
 
     Args:
         slice_: what the agent saw and did.
@@ -33,6 +34,10 @@ def network_input(slice_: trajectory.Slice, agent: int, num_agents: int) -> traj
     inputs[:, :observation_size] = slice_.observation
     next_row = trajectory.action_rows(slice_.length) + 1
     inputs[next_row, observation_size + slice_.action.astype(np.int64)] = 1.0
+    if slice_.entering is not None:
+        before = slice_.entering.previous_action.astype(np.int64)
+        row = trajectory.starts(slice_.length)[before >= 0]
+        inputs[row, observation_size + before[before >= 0]] = 1.0
     inputs[:, observation_size + num_actions + agent] = 1.0
     return inputs
 
@@ -72,6 +77,7 @@ class RecurrentNetwork(nn.Module):
         self.core = nn.GRUCell(hidden, hidden, device="meta").to_empty(device="cpu")
         self.core_norm = nn.LayerNorm(hidden)
         self.head = _linear(hidden, output_size)
+        self._workspaces: list[network_gradient.Workspace] = []
         gains = {
             self.hidden_1.weight: math.sqrt(2.0),
             self.hidden_2.weight: math.sqrt(2.0),
@@ -95,27 +101,49 @@ class RecurrentNetwork(nn.Module):
             standardised: float32 [L, C, O + A + K] inputs after `standardise`.
             keep: float32 [L, C, 1] 0 on the first row of an episode, which resets the core state.
             core_state: float32 [C, H] entering each chunk.
+
+        On the CPU the gradient is in closed form and can be taken once.
         """
+        if standardised.device.type == "cpu":
+            matrices = self._matrices()
+            return network_gradient.unroll(
+                matrices, standardised, keep, core_state, self._workspaces
+            )
+        return self.unroll_by_operations(standardised, keep, core_state)
+
+    def unroll_by_operations(
+        self, standardised: torch.Tensor, keep: torch.Tensor, core_state: torch.Tensor
+    ) -> torch.Tensor:
+        """What `unroll` does on a device with a memory of its own; arguments as there."""
         return self._head(gru.unroll(self._encode(standardised), keep, core_state, self._core()))
 
     @torch.no_grad()
     def walk(
-        self, standardised: torch.Tensor, order: episodes.TimeOrder
+        self,
+        standardised: torch.Tensor,
+        order: episodes.TimeOrder,
+        entering: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Whole episodes from a zero core state, without gradient.
+        """All rows of episodes or of pieces of them, without gradient.
 
         Args:
             standardised: float32 [N, O + A + K] inputs of all observation rows after `standardise`.
             order: the order of the walk.
+            entering: float32 [E, H] core state entering each piece; zero unless given.
 
         Returns:
-            Outputs, float32 [N, output_size], and the core state after each row, float32 [N, H].
+            Outputs, float32 [N, output_size], and the core state after each row, float32 [N, H]; of
+            pieces also the one entering each of them, behind those, so float32 [N + E, H].
         """
         row = torch.from_numpy(order.row).to(standardised.device)
-        after = gru.walk(self._encode(standardised[row]), order.counts, self._core())
+        before = None
+        if entering is not None:
+            before = entering[torch.from_numpy(order.episode).to(standardised.device)]
+        after = gru.walk(self._encode(standardised[row]), order.counts, self._core(), before)
         core_state = torch.empty_like(after)
         core_state[row] = after
-        return self._head(core_state), core_state
+        outputs = self._head(core_state)
+        return outputs, core_state if entering is None else torch.cat([core_state, entering])
 
     def _encode(self, standardised: torch.Tensor) -> torch.Tensor:
         """Float32 [..., O + A + K] to [..., H]."""
@@ -126,6 +154,25 @@ class RecurrentNetwork(nn.Module):
     def _head(self, core_state: torch.Tensor) -> torch.Tensor:
         """Float32 [..., H] to [..., output_size]."""
         return _linear_after(self.core_norm, self.head, standardise(core_state))
+
+    def _matrices(self) -> network_gradient.Matrices:
+        """Everything folded, gates in the order that the closed form wants."""
+        core, hidden = self._core(), self.core.hidden_size
+        of_input, of_core = core.bias_input.view(3, hidden), core.bias_core.view(3, hidden)
+        weight_3, bias_3 = _fold(self.core_norm, self.head.weight, self.head.bias)
+        weight_1, bias_1 = _fold(self.input_norm, self.hidden_1.weight, self.hidden_1.bias)
+        weight_2, bias_2 = _fold(self.norm_1, self.hidden_2.weight, self.hidden_2.bias)
+        return network_gradient.Matrices(
+            weight_1=weight_1,
+            bias_1=bias_1,
+            weight_2=weight_2,
+            bias_2=bias_2,
+            weight_input=core.weight_input.roll(hidden, 0),
+            weight_core=core.weight_core,
+            bias_gates=torch.cat([of_input[2:], of_input[:2] + of_core[:2], of_core[2:]]),
+            weight_3=weight_3,
+            bias_3=bias_3,
+        )
 
     def _core(self) -> gru.GRUParameters:
         weight, bias = _fold(self.norm_2, self.core.weight_ih, self.core.bias_ih)

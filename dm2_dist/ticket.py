@@ -51,6 +51,18 @@ def train_version(config: RunConfig, iteration: int) -> int:
     return max(0, iteration - config.max_lag)
 
 
+def train_versions(config: RunConfig, iteration: int) -> range:
+    """The versions that a seat of iteration `iteration` may have been played with.
+
+    In `async` that may be one that another learner made ahead: it can have trained all the
+    iterations that were open when ours was, and no other.
+    """
+    oldest = train_version(config, iteration)
+    if config.schedule != "async":
+        return range(oldest, oldest + 1)
+    return range(oldest, iteration + config.max_lag + 2)
+
+
 def tickets_per_iteration(config: RunConfig) -> int:
     """Tickets that one training iteration is cut into."""
     collection = config.collection

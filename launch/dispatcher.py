@@ -27,14 +27,12 @@ class LearnerReport:
     env_steps: training env steps up to each retained version.
     received: open iteration -> ticket indices that arrived.
     received_env_steps: open iteration -> env steps of those tickets.
-    finished: the final version is committed.
     """
 
     version: int
     env_steps: dict[int, int]
     received: dict[int, frozenset[int]]
     received_env_steps: dict[int, int]
-    finished: bool
 
 
 class LeaseAccount(NamedTuple):
@@ -76,6 +74,7 @@ class Dispatcher:
     _hungry: OrderedDict[Actor, None] = field(default_factory=OrderedDict)
     _played: dict[int, set[int]] = field(default_factory=dict)
     _env_steps: dict[int, int] = field(default_factory=dict)
+    _arrived: dict[int, Collection[int]] = field(default_factory=dict)
     leased: int = 0
     fulfilled: int = 0
     reissued: int = 0
@@ -83,12 +82,13 @@ class Dispatcher:
     def learner_report(self, agent: int, report: LearnerReport) -> None:
         """Take in what learner `agent` has; a restarted learner may have less than before."""
         self._reports[agent] = report
-        # What no learner retains, no open ticket needs: this stays as small as their reports.
-        self._env_steps = {
-            version: steps
-            for known in self._reports.values()
-            for version, steps in known.env_steps.items()
-        }
+        self._arrived = {}
+        # What no learner retains, no open ticket needs: this stays as small as their reports. In
+        # `async` a ticket that was played twice may differ from learner to learner.
+        self._env_steps = {}
+        for known in self._reports.values():
+            for version, steps in known.env_steps.items():
+                self._env_steps[version] = max(steps, self._env_steps.get(version, 0))
         self._drop_fulfilled()
 
     def want(self, actor: Actor) -> None:
@@ -150,8 +150,11 @@ class Dispatcher:
 
     @property
     def trained_out(self) -> bool:
-        """Every learner committed its final version."""
-        return self.version >= 0 and all(report.finished for report in self._reports.values())
+        """Every learner committed the version that is the run's last.
+
+        That is the first at which any of them has seen enough.
+        """
+        return self.version >= 0 and self.env_steps >= self.config.max_env_steps
 
     @property
     def finished(self) -> bool:
@@ -232,10 +235,22 @@ class Dispatcher:
 
     def _lacking(self, iteration: int, index: int) -> bool:
         """Whether some learner still needs this training ticket, as far as is known."""
-        return len(self._reports) < self.num_agents or any(
-            report.version <= iteration and index not in report.received.get(iteration, ())
-            for report in self._reports.values()
-        )
+        return index not in self._arrived_at_all(iteration)
+
+    def _arrived_at_all(self, iteration: int) -> Collection[int]:
+        """Training tickets of an iteration that every learner has, or is past."""
+        if iteration not in self._arrived:
+            waiting = [
+                report.received.get(iteration, frozenset())
+                for report in self._reports.values()
+                if report.version <= iteration
+            ]
+            found: Collection[int] = ()
+            if len(self._reports) == self.num_agents:
+                every = range(tickets.tickets_per_iteration(self.config))
+                found = frozenset.intersection(*waiting) if waiting else every
+            self._arrived[iteration] = found
+        return self._arrived[iteration]
 
     def _open(self) -> Iterator[Ticket]:
         """Tickets nobody holds: first this iteration, then evaluations, then later iterations."""
@@ -253,8 +268,9 @@ class Dispatcher:
             yield from self._unleased_train(iteration)
 
     def _unleased_train(self, iteration: int) -> Iterator[Ticket]:
+        arrived = self._arrived_at_all(iteration)
         for ticket in tickets.train_tickets(self.config, iteration, self.num_agents):
-            if ticket.ticket_id not in self._leases and self._lacking(iteration, ticket.index):
+            if ticket.index not in arrived and ticket.ticket_id not in self._leases:
                 yield ticket
 
     def _open_iterations(self) -> list[int]:

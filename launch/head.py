@@ -169,7 +169,6 @@ class Head:
                 env_steps={int(version): steps for version, steps in beat.env_steps.items()},
                 received={int(i): frozenset(indices) for i, indices in beat.received.items()},
                 received_env_steps={int(i): steps for i, steps in beat.received_env_steps.items()},
-                finished=beat.finished,
             ),
         )
         self.record.note_learner(beat)
@@ -254,6 +253,7 @@ class Head:
             seeds=ticket.seeds,
             versions=ticket.versions,
             greedy=ticket.greedy,
+            newest=ticket.newest,
         )
         if peer is None or not self.router.send(peer.identity, lease):
             self.dispatcher.gone((name, incarnation))

@@ -1,9 +1,13 @@
 """The run at a glance, as the head sees it: plain values for people, metrics and the summary."""
 
+import functools
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dm2_dist import demonstrations
+from dm2_dist.config import RunConfig
 from launch import status
 from launch.status import Peer
 
@@ -22,8 +26,8 @@ def directory(peers: Mapping[str, Peer]) -> dict[str, tuple[str, str]]:
 
 def report(head: "Head") -> dict[str, Any]:
     """The run at a glance: for the terminal, `/status` and the summary."""
-    steps = head.dispatcher.env_steps
-    speed = head.speed.per_second(time.monotonic())
+    steps, now = head.dispatcher.env_steps, time.monotonic()
+    speed = head.speed.per_second(now)
     left = max(head.config.max_env_steps - steps, 0)
     evaluations = head.record.evaluations
     newest = evaluations[-1] if evaluations else {}
@@ -48,14 +52,29 @@ def report(head: "Head") -> dict[str, Any]:
         "win_rate": newest.get("win_rate"),
         "win_rate_best": max((line["win_rate"] for line in evaluations), default=None),
         "return_mean": newest.get("return_mean"),
+        "demonstrators": demonstrators(head.config),
         "evaluations": evaluations,
         "actors": status.actors(head.peers, head.record),
         "learners": status.learners(head.peers, head.spec.num_agents),
         "ledger": status.ledger(head.peers, head.directory),
         "tickets": head.dispatcher.ticket_counts(),
         "restarts": {"actor": 0, "learner": 0, "head": 0} | head.record.restarts,
+        "silent": status.silent(head.peers, now),
         "events": list(head.events),
     }
+
+
+def demonstrators(config: RunConfig) -> float | None:
+    """Win rate of the team that the run imitates; None if it imitates nobody."""
+    return _level_of(config.demonstrations) if config.uses_demonstrations else None
+
+
+@functools.lru_cache(maxsize=64)
+def _level_of(folder: str) -> float | None:
+    try:
+        return demonstrations.read_card(Path(folder)).win_rate
+    except demonstrations.DemonstrationsError:
+        return None  # moved or deleted since; the learners have what they need
 
 
 def _state(head: "Head") -> str:

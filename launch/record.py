@@ -169,7 +169,7 @@ class RunRecord:
         facts = [commit.facts for commit in commits.values()]
         behind = min(facts, key=lambda known: int(known["version"]), default=None)
         version = int(behind["version"]) if behind and len(commits) == num_agents else 0
-        env_steps = int(behind["env_steps"]) if behind and version else 0
+        env_steps = max((_steps_until(version, known) for known in facts), default=0)
         summary = {
             "finished": env_steps >= self.config.max_env_steps
             and version in self.evaluated_versions,
@@ -256,3 +256,11 @@ def actor_counters(directory: RunDirectory) -> Iterator[ledger.Counters]:
     for path in sorted(directory.ledger.glob("*.cnt")):
         yield counter_file.read_counters(path)
     yield from announcement.read(directory)
+
+
+def _steps_until(version: int, facts: Mapping[str, Any]) -> int:
+    """Training env steps that a learner's newest commit knows of a version; 0 of version 0."""
+    if version == 0:
+        return 0
+    known = facts["env_steps"] if int(facts["version"]) == version else None
+    return int(facts["history"].get(str(version), 0) if known is None else known)

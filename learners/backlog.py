@@ -3,12 +3,13 @@
 Called by `learners.intake` at every heartbeat.
 """
 
+import sys
 from collections.abc import Iterable, Mapping
 
 from dm2_dist.comms import endpoint, queue_limit
 from dm2_dist.comms.codec import BODY_LIMIT, PARAMETERS_LIMIT
 from dm2_dist.comms.mailbox import Mailbox
-from dm2_dist.trajectory import SLICE_FIELDS, Slice
+from dm2_dist.trajectory import Slice, arrays_of
 from learners.handover import Handover
 from learners.journal import Journal, Trained
 from monitoring.metrics import LearnerMetrics
@@ -47,8 +48,19 @@ def show(
     for name, limit in queue_limit.of_learner(1).items():
         metrics.queue(name, limit)
     metrics.keys_refused(sum(endpoint.refused_keys().values()))
+    _show_device(metrics)
+
+
+def _show_device(metrics: LearnerMetrics) -> None:
+    """The GPU's memory, where this process computes on one; torch is not imported for it."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return
+    device = max(range(torch.cuda.device_count()), key=torch.cuda.memory_allocated)
+    limit = torch.cuda.get_device_properties(device).total_memory
+    metrics.device_memory(torch.cuda.memory_allocated(device), limit)
 
 
 def num_bytes(slices: Iterable[Slice]) -> int:
     """Bytes of the arrays in slices."""
-    return sum(getattr(part, name).nbytes for part in slices for name in SLICE_FIELDS)
+    return sum(array.nbytes for part in slices for array in arrays_of(part).values())

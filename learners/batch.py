@@ -1,4 +1,4 @@
-"""The tensors of one iteration: one agent's episodes laid out to be walked and unrolled.
+"""The tensors of one iteration: one agent's episodes, or pieces of them, laid out to be walked.
 
 All index arithmetic happens here, once, on the host; the epochs only read tensors on the device.
 Fed by `learners.intake` with a `Slice`; feeds `learners.independent`.
@@ -23,7 +23,8 @@ class Unroll(NamedTuple):
     keep: float32 [L, C, 1] 0 on the first row of an episode, else 1.
     weight: float32 [L, C] 1 where the row counts in the loss.
     action_row: int64 [L, C] which action row this is.
-    preceding: int64 [C] observation row whose core state enters the chunk.
+    preceding: int64 [C] observation row whose core state enters the chunk; N + e where the chunk
+        begins with piece e, which goes on from what the actor remembered.
     """
 
     inputs: torch.Tensor
@@ -36,7 +37,8 @@ class Unroll(NamedTuple):
         """Core state entering each chunk, float32 [C, H].
 
         Args:
-            core_state: float32 [N, H] core state after each observation row of whole episodes.
+            core_state: float32 [N, H] core state after each observation row; of pieces [N + E, H],
+                the one entering each piece last (`networks.RecurrentNetwork.walk`).
         """
         # A chunk that opens an episode picks up a stranger's state here and resets it with `keep`.
         return core_state[self.preceding]
@@ -84,7 +86,7 @@ class Batch(NamedTuple):
 
     observation: float32 [R, O] before each action.
     inputs: float32 [N, O + A + K] standardised network inputs of all observations.
-    order: how whole episodes are walked.
+    order: how episodes are walked.
     rows: where the action rows lie.
     action: int64 [R]
     unavailable: bool [R, A] true where an action is illegal.
@@ -94,6 +96,9 @@ class Batch(NamedTuple):
     terminated: bool [E]
     policy: the rows a policy loss depends on, weight 1 where the agent lives.
     critic: all action rows, weight 1.
+    policy_memory: float32 [E, H] core state of the policy that acted entering each piece; None
+        where all episodes are whole.
+    critic_memory: float32 [E, H] likewise of the critic.
     """
 
     observation: torch.Tensor
@@ -108,6 +113,8 @@ class Batch(NamedTuple):
     terminated: torch.Tensor
     policy: Unroll
     critic: Unroll
+    policy_memory: torch.Tensor | None = None
+    critic_memory: torch.Tensor | None = None
 
 
 def prepare(
@@ -116,7 +123,7 @@ def prepare(
     """Lay one agent's episodes out on the device.
 
     Args:
-        slice_: whole episodes in ticket order.
+        slice_: episodes, or pieces of them, in ticket order.
         agent: k.
         num_agents: K.
         chunk_length: L.
@@ -128,6 +135,11 @@ def prepare(
     inputs = networks.standardise(
         torch.from_numpy(networks.network_input(slice_, agent, num_agents)).to(device)
     )
+    starts = np.ones(length.shape[0], np.bool_)
+    policy_memory = critic_memory = None
+    if slice_.entering is not None:
+        starts = slice_.entering.first
+        policy_memory, critic_memory = _tensor(slice_.entering.core_state, device).unbind(1)
     lived = episodes.rows_until_last_alive(length, alive)
     every = np.arange(row.shape[0], dtype=np.int64)
     return Batch(
@@ -141,23 +153,39 @@ def prepare(
         reward=_tensor(slice_.reward, device),
         alive=_tensor(alive.astype(np.float32), device),
         terminated=_tensor(slice_.terminated != 0, device),
-        policy=_unroll(length, lived, alive, inputs, chunk_length),
-        critic=_unroll(length, every, np.ones_like(alive), inputs, chunk_length),
+        policy=_unroll(length, starts, lived, alive, inputs, chunk_length),
+        critic=_unroll(length, starts, every, np.ones_like(alive), inputs, chunk_length),
+        policy_memory=policy_memory,
+        critic_memory=critic_memory,
     )
 
 
 def _unroll(
     length: trajectory.I32,
+    starts: episodes.Bool,
     action_row: episodes.I64,
     counts: episodes.Bool,
     inputs: torch.Tensor,
     chunk_length: int,
 ) -> Unroll:
-    """Cut the action rows `action_row` [M]; `counts` [R] says which rows count in the loss."""
+    """Cut the action rows `action_row` [M] into chunks.
+
+    Args:
+        length: int32 [E] T_e of each episode or piece.
+        starts: bool [E] whether it starts an episode.
+        action_row: int64 [M] rows to unroll, the first row of every piece among them.
+        counts: bool [R] whether a row counts in the loss.
+        inputs: float32 [N, O + A + K].
+        chunk_length: L.
+    """
     device = inputs.device
-    first = (episodes.row_time(length) == 0)[action_row]
-    chunks = episodes.cut(action_row, first, chunk_length)
+    piece = episodes.row_episode(length)
+    opens = episodes.row_time(length) == 0
+    first, resumed = opens & starts[piece], opens & ~starts[piece]
+    chunks = episodes.cut(action_row, first[action_row], chunk_length, resumed[action_row])
     observation_row = trajectory.action_rows(length)[chunks.row]
+    head, before = chunks.row[0], np.maximum(observation_row[0] - 1, 0)
+    preceding = np.where(resumed[head], inputs.shape[0] + piece[head], before)
     weight = (counts[chunks.row] & chunks.valid).astype(np.float32)
     keep = (~chunks.first[..., None]).astype(np.float32)
     return Unroll(
@@ -165,7 +193,7 @@ def _unroll(
         keep=_tensor(keep, device),
         weight=_tensor(weight, device),
         action_row=_tensor(chunks.row, device),
-        preceding=_tensor(np.maximum(observation_row[0] - 1, 0), device),
+        preceding=_tensor(preceding, device),
     )
 
 

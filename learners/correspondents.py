@@ -6,7 +6,7 @@ who sends nothing but poison. Owned by `learners.intake`, which knows what the m
 
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,6 +24,8 @@ _KEPT_SOURCES = 4096
 _ROLE = "actor"
 CREDIT = 8
 """Trajectories one actor may have on the wire to one learner."""
+GRANT = 4
+"""Trajectories that one CREDIT answers; less than the window, so that nobody waits for the rest."""
 
 
 class Letter(NamedTuple):
@@ -45,6 +47,7 @@ class Correspondents:
         self.bans = BanList()
         self._router, self._incarnation, self._metrics = router, incarnation, metrics
         self._peers: OrderedDict[messages.Source, bytes] = OrderedDict()
+        self._owed: Counter[bytes] = Counter()
 
     def read(self, received: PeerFrames) -> Letter | None:
         """Decode one message; None if it was refused, or comes from somebody who is banned."""
@@ -79,12 +82,15 @@ class Correspondents:
         self._router.send(peer, messages.Reject(reason=reason))
 
     def taken(self, source: messages.Source, peer: bytes) -> None:
-        """A trajectory is off the wire: another one may be sent."""
+        """A trajectory is off the wire: after a few of them, as many more may be sent."""
         self._remember(source, peer)
-        self.credit(peer, 1, opens=False)
+        self._owed[peer] += 1
+        if self._owed[peer] >= GRANT:
+            self.credit(peer, self._owed[peer], opens=False)
 
     def credit(self, peer: bytes, amount: int, *, opens: bool) -> None:
-        """Permit a peer to send so many messages (more)."""
+        """Permit a peer to send so many messages (more); nothing is owed to it then."""
+        self._owed.pop(peer, None)
         credit = messages.Credit(learner_incarnation=self._incarnation, amount=amount, opens=opens)
         self._router.send(peer, credit)
 
@@ -124,4 +130,4 @@ class Correspondents:
         self._peers[source] = peer
         self._peers.move_to_end(source)
         while len(self._peers) > _KEPT_SOURCES:
-            self._peers.popitem(last=False)
+            self._owed.pop(self._peers.popitem(last=False)[1], None)

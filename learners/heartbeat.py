@@ -12,7 +12,6 @@ def heartbeat(
     agent: int,
     journal: Journal,
     buffer: Mapping[int, Mapping[int, Slice]],
-    max_env_steps: int,
     phases: Mapping[str, float],
 ) -> messages.LearnerBeat:
     """The heartbeat of a learner that has made its first commit.
@@ -22,7 +21,6 @@ def heartbeat(
         agent: the seat it trains.
         journal: books, versions and the newest commit.
         buffer: iteration -> ticket index -> what arrived of it.
-        max_env_steps: training env steps at which the run ends.
         phases: seconds the trainer spent so far, by phase.
     """
     newest = journal.newest
@@ -37,7 +35,6 @@ def heartbeat(
         received_env_steps={
             str(i): sum(part.env_steps for part in parts.values()) for i, parts in buffer.items()
         },
-        finished=newest.env_steps >= max_env_steps,
         trained=account.trained,
         dropped=account.dropped,
         metrics=newest.metrics,

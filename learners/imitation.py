@@ -5,6 +5,7 @@ lives, so the discriminator compares observations and not the share of dead time
 keyed by (run, agent, iteration). Used by `learners.independent`.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from dm2_dist.functional import discriminator_gradient, gail
 from dm2_dist.functional.discriminator_gradient import DiscriminatorParameters, Draw
 from dm2_dist.sections import ImitationConfig
 from learners import finiteness
-from learners.optimiser import Optimiser
+from learners.optimiser import Optimiser, Step
 
 _ADAM_EPSILON = 1e-8
 _METRICS = {
@@ -137,21 +138,25 @@ class Imitation:
             seeding.derive(self._seed, "discriminator", self._agent, iteration)
         )
         losses, skipped = [], []
-        for _ in range(self._config.steps):
-            draw = self._draw(agent, generator)
-            loss, gradient = discriminator_gradient.loss_and_gradient(
-                self._parameters(), draw, self._config.gradient_penalty
-            )
-            step = self.optimiser.apply(
-                {_PARAMETERS[name]: tensor for name, tensor in gradient._asdict().items()},
-                loss.total,
-            )
-            losses.append(torch.stack(loss))
+        for draw in self.draws(agent, generator, self._config.steps):
+            loss, step = self.step(draw)
+            losses.append(loss)
             skipped.append(step.skipped)
         flags = torch.stack(skipped)
         means = gail.DiscriminatorLoss(*finiteness.mean(torch.stack(losses), flags).unbind(0))
         metrics = {metric: getattr(means, name) for name, metric in _METRICS.items()}
         return metrics | {"discriminator_skipped": flags}
+
+    def step(self, draw: Draw) -> tuple[torch.Tensor, Step]:
+        """One gradient step; returns the fields of `DiscriminatorLoss`, float32 [6], before it."""
+        loss, gradient = discriminator_gradient.loss_and_gradient(
+            self._parameters(), draw, self._config.gradient_penalty
+        )
+        step = self.optimiser.apply(
+            {_PARAMETERS[name]: tensor for name, tensor in gradient._asdict().items()},
+            loss.total,
+        )
+        return torch.stack(loss), step
 
     def living_time_log_ratio(self, slice_: trajectory.Slice) -> float:
         """What is to be added to the logits of these episodes so that they compare visits.
@@ -162,7 +167,9 @@ class Imitation:
         if not self._config.match_living_time:
             return 0.0
         ours = alive_rows(slice_, self._device).num_rows
-        expert_steps, agent_steps = self._expert.num_rows.mean(), ours.mean()
+        # Of pieces, as many begin as end in the long run; each beginning stands for an episode.
+        agent_steps = ours.sum() / max(slice_.num_started, 1)
+        expert_steps = self._expert.num_rows.mean()
         return gail.living_time_log_ratio(float(expert_steps), float(agent_steps))
 
     @torch.no_grad()
@@ -170,17 +177,33 @@ class Imitation:
         """The discriminator's logit, high for the expert, float32 [n], of observations [n, O]."""
         return discriminator_gradient.logit(self._parameters(), observation)
 
-    def _draw(self, agent: AliveRows, generator: np.random.Generator) -> Draw:
-        """Rows of both sides for one step, in random order, so that they pair at random."""
+    def draws(
+        self, agent: AliveRows, generator: np.random.Generator, number: int
+    ) -> Iterator[Draw]:
+        """Rows of both sides for each step, in random order, so that they pair at random.
+
+        What is drawn goes to the device at once, before the first step: a copy from the host makes
+        it wait, and here the steps need not.
+
+        Args:
+            agent: the agent's rows.
+            generator: source of the draws.
+            number: steps.
+        """
         episodes = self._config.episodes_per_step
-        ours, theirs = self._expert.draw(episodes, generator), agent.draw(episodes, generator)
-        num_mixed = min(ours.shape[0], theirs.shape[0])
-        alpha = generator.random((num_mixed, 1), dtype=np.float32)
-        rows = [
-            side.observation.index_select(0, torch.from_numpy(index).to(self._device))
-            for side, index in ((self._expert, ours), (agent, theirs))
-        ]
-        return Draw(torch.cat(rows), ours.shape[0], torch.from_numpy(alpha).to(self._device))
+        indices, shares, sizes = [], [], []
+        for _ in range(number):
+            ours, theirs = self._expert.draw(episodes, generator), agent.draw(episodes, generator)
+            num_mixed = min(ours.shape[0], theirs.shape[0])
+            shares.append(generator.random((num_mixed, 1), dtype=np.float32))
+            indices += [ours, theirs]
+            sizes.append((ours.shape[0], theirs.shape[0]))
+        index = torch.from_numpy(np.concatenate(indices)).to(self._device)
+        share = torch.from_numpy(np.concatenate(shares)).to(self._device)
+        for num_ours, num_theirs in sizes:
+            ours_, theirs_, index = index.tensor_split((num_ours, num_ours + num_theirs))
+            alpha, share = share.tensor_split((min(num_ours, num_theirs),))
+            yield Draw(self._expert.observation, agent.observation, ours_, theirs_, alpha)
 
     def _parameters(self) -> DiscriminatorParameters:
         named = dict(self.discriminator.named_parameters())

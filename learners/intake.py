@@ -7,13 +7,14 @@ and answers each with a `Trained`. Fed by `actors.session`; feeds `learners.loop
 import logging
 import threading
 import time
+from dataclasses import replace
 
 from dm2_dist import ticket as tickets
 from dm2_dist import trajectory
 from dm2_dist.comms import codec, messages
 from dm2_dist.comms.codec import Buffer
 from dm2_dist.comms.control import HeadLink
-from dm2_dist.comms.inspection import Expectation, check_header, check_place
+from dm2_dist.comms.inspection import check_header, check_place
 from dm2_dist.comms.ledger import Settlement, Verdict
 from dm2_dist.comms.mailbox import Mailbox
 from dm2_dist.comms.refusal import Reason, Refused
@@ -23,9 +24,11 @@ from dm2_dist.envs.interface import EnvironmentSpec
 from dm2_dist.trajectory import Slice
 from learners import backlog
 from learners.correspondents import Correspondents
+from learners.expectation import expectation_of
 from learners.handover import Batch, Handover
 from learners.heartbeat import heartbeat
 from learners.journal import Journal, Trained
+from learners.lag import Lags
 from monitoring.metrics import LearnerMetrics
 
 _LOG = logging.getLogger(__name__)
@@ -40,7 +43,7 @@ class Intake(threading.Thread):
     """The socket thread of one learner.
 
     handover: where the trainer takes iterations from; outbox: where it leaves what it trained.
-    correspondents: the actors; phases: seconds the trainer spent by phase, for the heartbeat.
+    correspondents: the actors; budget: where the trainer's time goes.
     failure: the exception that ended this thread, if one did.
     """
 
@@ -57,7 +60,7 @@ class Intake(threading.Thread):
         super().__init__(name="intake", daemon=True)
         self.handover = Handover()
         self.outbox: Mailbox[Trained] = Mailbox(capacity=4)
-        self.phases: dict[str, float] = {}
+        self.budget = metrics.budget
         self.failure: BaseException | None = None
         self._config, self._spec, self._run_id = config, spec, run_id
         self._journal, self._head = journal, head
@@ -73,9 +76,9 @@ class Intake(threading.Thread):
         self._buffer: dict[int, dict[int, Slice]] = {}
         self._handed = max(journal.version, 0)
         self._handed_env_steps = journal.newest.env_steps if journal.newest is not None else 0
+        self._lags = Lags(self._agent)
         self._changed, self._drops = True, False
-        self._drops_at = self._beat_at = 0.0
-        self._phases_shown: dict[str, float] = {}
+        self._drops_at = self._beat_at = self._shown_at = 0.0
 
     @property
     def addresses(self) -> tuple[str, str]:
@@ -115,6 +118,7 @@ class Intake(threading.Thread):
 
     def receive(self, received: PeerFrames) -> None:
         """Take in one message of an actor; whatever it is, this does not raise."""
+        self._metrics.message(len(received.header) + len(received.body or b""))
         letter = self.correspondents.read(received)
         if letter is None:
             return
@@ -156,19 +160,23 @@ class Intake(threading.Thread):
                     self._metrics.received()
                     self._dropped(header, Reason.SHUTDOWN if draining else Reason.DUPLICATE)
             case Verdict.SETTLED:
+                self._metrics.resent()
                 outcome = book.outcome(header.source, header.sequence)
                 settlement = Settlement(header.source, header.sequence, outcome)
                 self.correspondents.settle([settlement])
             case Verdict.RESENT:
+                self._metrics.resent()
                 _LOG.info("resent source=%s sequence=%s", header.source.name, header.sequence)
 
     def _accept(self, peer: bytes, header: messages.Trajectory, body: Buffer | None) -> None:
         """Check a new trajectory and buffer it; whatever is wrong with it is booked as a drop."""
-        versions = (tickets.train_version(self._config, header.iteration),) * self._spec.num_agents
+        versions = tickets.train_versions(self._config, header.iteration)
         try:
             check_place(header, self._journal.book.version, self._horizon, self._size)
-            check_header(header, self._run_id, self._agent, versions)
-            part = codec.decode_slice(header, body or b"", self._expectation(header.index))
+            check_header(header, self._run_id, self._agent, self._spec.num_agents, versions)
+            part = codec.decode_slice(
+                header, body or b"", expectation_of(self._config, self._spec, header.index)
+            )
         except Refused as refusal:
             _LOG.warning("refused source=%s reason=%s", header.source.name, refusal)
             self._journal.book.drop(header.source, header.sequence, refusal.reason)
@@ -176,6 +184,7 @@ class Intake(threading.Thread):
             self.correspondents.refused(peer, refusal.reason)
             return
         self._buffer.setdefault(header.iteration, {})[header.index] = part
+        self._lags.note(header.iteration, header.index, header.versions)
         self._changed = True
         self._hand_over()
 
@@ -187,7 +196,7 @@ class Intake(threading.Thread):
     def _hand_over(self) -> None:
         """Give every iteration that is complete to the trainer, in order, up to the run's end.
 
-        In `pipelined` the iteration after the last may be complete, too: it is not trained.
+        With a lag, iterations after the last may be complete, too: they are not trained.
         """
         while (
             self._head.phase == "run"
@@ -200,21 +209,13 @@ class Intake(threading.Thread):
             self._handed += 1
             self._handed_env_steps += data.env_steps
 
-    def _expectation(self, index: int) -> Expectation:
-        collection, spec = self._config.collection, self._spec
-        left = collection.episodes_per_iteration - index * collection.episodes_per_ticket
-        return Expectation(
-            observation_size=spec.observation_size,
-            num_actions=spec.num_actions,
-            episode_limit=spec.episode_limit,
-            num_episodes=min(collection.episodes_per_ticket, left),
-        )
-
     # --- the trainer ---
 
     def _commit(self, trained: Trained) -> None:
         """Put an iteration on disk, then settle it, then publish it."""
         started = time.monotonic()
+        lag = self._lags.take(trained.version - 1)
+        trained = replace(trained, metrics=trained.metrics | lag.metrics())
         settlements = self._journal.commit(trained, self._head.keep_from)
         self.correspondents.settle(settlements)
         self._journal.versions.publish(self._publisher, trained.version)
@@ -225,13 +226,13 @@ class Intake(threading.Thread):
             with self._metrics.together():
                 self._metrics.trained(self._size)
                 self._metrics.buffered(self._journal.book.account().buffered)
-            lag = trained.version - 1 - tickets.train_version(self._config, trained.version - 1)
-            self._metrics.iteration(trained.version, lag, trained.metrics)
+            self._metrics.iteration(trained.version, trained.metrics)
+            self._metrics.lag(lag.own, lag.peers)
+        seconds = time.monotonic() - started
+        self._metrics.committed(seconds, len(trained.snapshot))
         _LOG.info(
             "committed version=%s env_steps=%s seconds=%.3f",
-            trained.version,
-            trained.env_steps,
-            time.monotonic() - started,
+            *(trained.version, trained.env_steps, seconds),
         )
 
     # --- the end ---
@@ -248,6 +249,7 @@ class Intake(threading.Thread):
             self._drops = True
         book.drop_all(Reason.SHUTDOWN)
         self._buffer.clear()
+        self._lags.clear()
         if self._drops:
             self._settle_drops(time.monotonic())
 
@@ -273,28 +275,22 @@ class Intake(threading.Thread):
             return
         self._beat_at, self._changed = now, False
         self._metrics.buffered(self._journal.book.account().buffered)
-        self._show_phases()
-        backlog.show(
-            self._metrics,
-            self._buffer,
-            self.handover,
-            self.outbox,
-            self._journal,
-            self._horizon * self._size,
-        )
+        if now - self._shown_at >= _BEAT_SECONDS:  # it looks at every array that waits
+            self._shown_at = now
+            backlog.show(
+                self._metrics,
+                self._buffer,
+                self.handover,
+                self.outbox,
+                self._journal,
+                self._horizon * self._size,
+            )
         self._head.send(
             heartbeat(
                 self._head.source,
                 self._agent,
                 self._journal,
                 self._buffer,
-                self._config.max_env_steps,
-                self.phases,
+                self.budget.named(),
             )
         )
-
-    def _show_phases(self) -> None:
-        """Pass the growth of the trainer's time shares on to Prometheus."""
-        for phase, seconds in list(self.phases.items()):
-            self._metrics.phase(phase, seconds - self._phases_shown.get(phase, 0.0))
-            self._phases_shown[phase] = seconds

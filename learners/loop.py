@@ -1,17 +1,20 @@
 """The training loop: take an iteration, update, hand the outcome over."""
 
-import time
 from collections.abc import Callable
 
 import safetensors.torch
 
 from dm2_dist.comms import codec
+from dm2_dist.trajectory import Slice
 from learners.finiteness import NonFiniteError
 from learners.handover import Batch
 from learners.independent import IndependentLearner
 from learners.intake import Intake
 from learners.journal import Trained
 from learners.post_mortem import PostMortems, Update
+
+_PARTS = ("prepare", "discriminator", "ppo")
+"""Of an update, whose seconds it tells when it is over."""
 
 
 def train(
@@ -33,27 +36,36 @@ def train(
     Raises:
         NonFiniteError: the numbers will not come back; nothing of that iteration is handed over.
     """
-    phases = intake.phases
-    mark = time.monotonic()
+    budget = intake.budget
+    budget.enter("wait_data")
     while (batch := intake.handover.take()) is not None:
-        started = time.monotonic()
-        _add(phases, "wait_data", started - mark)
+        budget.enter_unknown()
         try:
             metrics = _update(learner, batch, newest.state, post_mortems)
         finally:
             for network, count in learner.skips.counts.items():
                 for _ in range(count):
                     on_skipped(network)
-        for phase in ("prepare", "discriminator", "ppo"):
-            _add(phases, phase, metrics.pop(f"seconds_{phase}", 0.0))
+        parts = {phase: metrics.pop(f"seconds_{phase}", 0.0) for phase in _PARTS}
+        budget.split(parts)
         env_steps = newest.env_steps + batch.data.env_steps
-        metrics["train_win_rate"] = float(batch.data.won.mean())
-        metrics["train_return_mean"] = float(batch.data.returns().mean())
-        updated = time.monotonic()
+        metrics |= results(batch.data)
+        budget.enter("checkpoint")
         newest = outcome(learner, batch.iteration + 1, env_steps, metrics)
         intake.outbox.post(newest)
-        mark = time.monotonic()
-        _add(phases, "checkpoint", mark - updated)
+        budget.enter("wait_data")
+    budget.enter("other")
+
+
+def results(data: Slice) -> dict[str, float]:
+    """How the episodes went that ended in this iteration; nothing if none did."""
+    ended = data.ended
+    if not ended.any():
+        return {}
+    return {
+        "train_win_rate": float(data.won[ended].mean()),
+        "train_return_mean": float(data.returns()[ended].mean()),
+    }
 
 
 def _update(
@@ -84,7 +96,3 @@ def outcome(
         parameters_sha256=learner.parameters_sha256(),
         metrics=metrics,
     )
-
-
-def _add(phases: dict[str, float], phase: str, seconds: float) -> None:
-    phases[phase] = phases.get(phase, 0.0) + seconds

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 
 from dm2_dist.run_directory import sync_folder, write_durably
-from dm2_dist.trajectory import SLICE_FIELDS, Slice
+from dm2_dist.trajectory import Slice, arrays_of, slice_of
 
 _LOG = logging.getLogger(__name__)
 _KEPT = 4
@@ -57,7 +57,9 @@ class PostMortems:
         Returns:
             Where it lies, or why it was not saved, to end a sentence with.
         """
-        arrays = {name: np.ascontiguousarray(getattr(update.batch, name)) for name in SLICE_FIELDS}
+        arrays = {
+            name: np.ascontiguousarray(array) for name, array in arrays_of(update.batch).items()
+        }
         batch = safetensors.numpy.save(arrays)
         size = len(batch) + len(update.state)
         if size > _MOST_BYTES:
@@ -101,5 +103,4 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], Slice, int]:
     state = safetensors.torch.load((path / _STATE).read_bytes())
     arrays = safetensors.numpy.load((path / _BATCH).read_bytes())
     facts = json.loads((path / _FACTS).read_bytes())
-    batch = Slice(**{name: arrays[name] for name in SLICE_FIELDS})
-    return state, batch, int(facts["iteration"])
+    return state, slice_of(arrays), int(facts["iteration"])

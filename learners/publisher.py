@@ -19,6 +19,7 @@ class Versions:
 
     env_steps: training env steps up to each retained version.
     retained: how many are kept, unless open tickets need older ones.
+    published: versions sent to all subscribers at once; answered: sent to one that asked.
     """
 
     def __init__(self, agent: int, folder: Path, retained: int) -> None:
@@ -28,6 +29,7 @@ class Versions:
         self.retained = retained
         self._bodies: OrderedDict[int, tuple[bytes, str]] = OrderedDict()
         self._beacon_at = 0.0
+        self.published = self.answered = 0
 
     @property
     def num_bytes(self) -> int:
@@ -62,7 +64,8 @@ class Versions:
         checkpoint.prune_parameters(self._folder, oldest)
 
     def publish(self, publisher: Publisher, version: int) -> None:
-        """Send a version to every subscriber."""
+        """Send a version to every subscriber: once, however many they are."""
+        self.published += 1
         body, digest = self._bodies[version]
         publisher.publish(
             messages.Parameters(agent=self._agent, version=version, digest=digest), body
@@ -83,6 +86,7 @@ class Versions:
         if version not in self._bodies:
             router.send(peer, messages.Missing(agent=self._agent, version=version))
             return
+        self.answered += 1
         body, digest = self._bodies[version]
         router.send(
             peer, messages.Parameters(agent=self._agent, version=version, digest=digest), body

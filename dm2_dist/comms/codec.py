@@ -7,7 +7,7 @@ each at the next multiple of 64 bytes. Parameter body: safetensors. Feeds `actor
 `learners.intake`.
 """
 
-import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 import safetensors.numpy
+import xxhash
 
 from dm2_dist.comms.header import (
     CHECK_BYTES,
@@ -28,7 +29,7 @@ from dm2_dist.comms.header import (
 from dm2_dist.comms.inspection import Expectation, check_slice
 from dm2_dist.comms.messages import TensorSpec, Trajectory
 from dm2_dist.comms.refusal import Reason, Refused
-from dm2_dist.trajectory import SLICE_FIELDS, Slice
+from dm2_dist.trajectory import ENTERING_FIELDS, SLICE_FIELDS, Slice, arrays_of, slice_of
 
 __all__ = [
     "BODY_LIMIT",
@@ -69,13 +70,20 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "terminated": np.dtype("u1"),
     "truncated": np.dtype("u1"),
     "won": np.dtype("u1"),
+    "steps_before": np.dtype("<i4"),
+    "return_before": np.dtype("<f4"),
+    "previous_action": np.dtype("<i2"),
+    "core_state": np.dtype("<f4"),
 }
+_DTYPE_NAMES = {name: dtype.name for name, dtype in _DTYPES.items()}
+_ITEM_BYTES = {name: dtype.itemsize for name, dtype in _DTYPES.items()}
+_PADDING = bytes(ALIGNMENT)
 _PARAMETER_DTYPES = frozenset({"float32", "float64", "int32", "int64", "uint8", "bool"})
 
 
 def digest_of(body: Buffer) -> str:
-    """128-bit BLAKE2b of a body, hexadecimal."""
-    return hashlib.blake2b(body, digest_size=16).hexdigest()
+    """128-bit XXH3 of a body, hexadecimal: against damage; CURVE keeps out whoever means harm."""
+    return xxhash.xxh3_128_hexdigest(body)
 
 
 # --- trajectory bodies ---
@@ -91,8 +99,8 @@ def encode_slice(data: Slice) -> tuple[tuple[TensorSpec, ...], bytes, str]:
         ValueError: the body would exceed the limit; the ticket holds too many episodes.
     """
     arrays = {
-        name: np.ascontiguousarray(getattr(data, name), dtype=dtype)
-        for name, dtype in _DTYPES.items()
+        name: np.ascontiguousarray(array, dtype=_DTYPES[name])
+        for name, array in arrays_of(data).items()
     }
     specs, size = _layout({name: array.shape for name, array in arrays.items()})
     if size > BODY_LIMIT:
@@ -100,11 +108,13 @@ def encode_slice(data: Slice) -> tuple[tuple[TensorSpec, ...], bytes, str]:
             f"a trajectory of {size} bytes exceeds the limit of {BODY_LIMIT}; "
             "lower collection.episodes_per_ticket"
         )
-    body = bytearray(size)
+    parts: list[Any] = []
+    end = 0
     for spec, array in zip(specs, arrays.values(), strict=True):
-        body[spec.offset : spec.offset + array.nbytes] = array.tobytes()
-    frame = bytes(body)
-    return specs, frame, digest_of(frame)
+        parts += (_PADDING[: spec.offset - end], array)
+        end = spec.offset + array.nbytes
+    body = b"".join(parts)
+    return specs, body, digest_of(body)
 
 
 def decode_slice(header: Trajectory, body: Buffer, expectation: Expectation) -> Slice:
@@ -118,7 +128,13 @@ def decode_slice(header: Trajectory, body: Buffer, expectation: Expectation) -> 
     size = _check_tensors(header.tensors, expectation)
     if len(body) != size or digest_of(body) != header.digest:
         raise Refused(Reason.CORRUPT, f"body of {len(body)} bytes does not match its digest")
-    data = Slice(**{spec.name: _view(body, spec) for spec in header.tensors})
+    frozen = memoryview(body).toreadonly()
+    data = slice_of(
+        {
+            spec.name: np.ndarray(spec.shape, _DTYPES[spec.name], frozen, spec.offset)
+            for spec in header.tensors
+        }
+    )
     check_slice(data, expectation)
     return data
 
@@ -129,30 +145,36 @@ def _layout(shapes: Mapping[str, tuple[int, ...]]) -> tuple[tuple[TensorSpec, ..
     end = 0
     for name, shape in shapes.items():
         offset = -(-end // ALIGNMENT) * ALIGNMENT
-        specs.append(TensorSpec(name, _DTYPES[name].name, shape, offset))
-        end = offset + int(np.prod(shape, dtype=np.int64)) * _DTYPES[name].itemsize
+        specs.append(TensorSpec(name, _DTYPE_NAMES[name], shape, offset))
+        end = offset + math.prod(shape) * _ITEM_BYTES[name]
     return tuple(specs), end
 
 
 def _check_tensors(tensors: tuple[TensorSpec, ...], expectation: Expectation) -> int:
     """Check names, dtypes, shapes and offsets against the only layout allowed; return its size."""
-    if tuple(spec.name for spec in tensors) != SLICE_FIELDS:
+    names = SLICE_FIELDS + (ENTERING_FIELDS if expectation.unroll_length else ())
+    if tuple(spec.name for spec in tensors) != names:
         raise Refused(Reason.SCHEMA, "the tensors are not those of a slice, in order")
-    episodes = expectation.num_episodes
-    steps = tensors[SLICE_FIELDS.index("action")].shape
-    if len(steps) != 1 or not episodes <= steps[0] <= episodes * expectation.episode_limit:
-        raise Refused(Reason.SCHEMA, f"action has shape {steps} for {episodes} episodes")
-    specs, size = _layout(_shapes(steps[0], expectation))
-    for spec, wanted in zip(tensors, specs, strict=True):
-        if spec != wanted:
-            raise Refused(Reason.SCHEMA, f"{spec.name} is {spec}, not {wanted}")
+    steps, episodes = (tensors[names.index(name)].shape for name in ("action", "length"))
+    if len(steps) != 1 or not expectation.fewest_steps <= steps[0] <= expectation.most_steps:
+        raise Refused(
+            Reason.SCHEMA, f"action has shape {steps} for {expectation.num_episodes} episodes"
+        )
+    most = steps[0] if expectation.unroll_length else expectation.num_episodes
+    if len(episodes) != 1 or not expectation.num_episodes <= episodes[0] <= most:
+        raise Refused(
+            Reason.SCHEMA, f"length has shape {episodes} for {expectation.num_episodes} episodes"
+        )
+    specs, size = _layout(_shapes(steps[0], episodes[0], expectation))
+    if tensors != specs:
+        spec, wanted = next(pair for pair in zip(tensors, specs, strict=True) if pair[0] != pair[1])
+        raise Refused(Reason.SCHEMA, f"{spec.name} is {spec}, not {wanted}")
     return size
 
 
-def _shapes(steps: int, expectation: Expectation) -> dict[str, tuple[int, ...]]:
-    episodes = expectation.num_episodes
+def _shapes(steps: int, episodes: int, expectation: Expectation) -> dict[str, tuple[int, ...]]:
     rows = steps + episodes
-    return {
+    shapes: dict[str, tuple[int, ...]] = {
         "observation": (rows, expectation.observation_size),
         "available_actions": (rows, expectation.num_actions),
         "alive": (rows,),
@@ -164,13 +186,14 @@ def _shapes(steps: int, expectation: Expectation) -> dict[str, tuple[int, ...]]:
         "truncated": (episodes,),
         "won": (episodes,),
     }
-
-
-def _view(body: Buffer, spec: TensorSpec) -> npt.NDArray[Any]:
-    count = int(np.prod(spec.shape, dtype=np.int64))
-    view = np.frombuffer(body, _DTYPES[spec.name], count, spec.offset).reshape(spec.shape)
-    view.flags.writeable = False
-    return view
+    if not expectation.unroll_length:
+        return shapes
+    return shapes | {
+        "steps_before": (episodes,),
+        "return_before": (episodes,),
+        "previous_action": (episodes,),
+        "core_state": (episodes, 2, expectation.hidden_size),
+    }
 
 
 # --- parameters ---

@@ -51,7 +51,6 @@ class LearnerBeat(Message, frozen=True, kw_only=True):
     env_steps: training env steps up to each retained version (keys are versions in decimal).
     received: per open iteration, the ticket indices that arrived.
     received_env_steps: env steps of those tickets, per iteration.
-    finished: the run's env steps are reached and the final version is committed.
     trained, dropped: trajectories trained, and dropped by reason, in the newest commit.
     metrics: newest iteration's learning metrics.
     phases: seconds spent so far, by phase.
@@ -65,7 +64,6 @@ class LearnerBeat(Message, frozen=True, kw_only=True):
     env_steps: dict[Decimal, Total]
     received: dict[Decimal, tuple[Count, ...]]
     received_env_steps: dict[Decimal, Total]
-    finished: bool
     trained: Total
     dropped: Annotated[dict[Outcome, Total], msgspec.Meta(max_length=32)]
     metrics: Annotated[dict[Word, float], msgspec.Meta(max_length=256)]
@@ -164,7 +162,7 @@ class Directory(Message, frozen=True, kw_only=True):
 
 
 class Lease(Message, frozen=True, kw_only=True):
-    """A ticket to play."""
+    """A ticket to play; its fields are those of `dm2_dist.ticket.Ticket`."""
 
     kind: ClassVar[str] = "lease"
     head_incarnation: Count
@@ -174,6 +172,7 @@ class Lease(Message, frozen=True, kw_only=True):
     seeds: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
     versions: tuple[Count, ...]
     greedy: bool
+    newest: bool
 
 
 class Orders(Message, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from dm2_dist.comms.refusal import Reason
 
 
 class Verdict(StrEnum):
-    """What to do with a trajectory; each is answered with one credit."""
+    """What to do with a trajectory; whichever it is, the sender may send one more."""
 
     ACCEPT = "accept"
     """New: decode it and keep it for its iteration, or `drop` it."""

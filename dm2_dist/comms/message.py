@@ -33,7 +33,7 @@ TicketId = Annotated[
 ]
 """See `ticket.Ticket.ticket_id`."""
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of the framing; peers of another version are refused."""
 
 

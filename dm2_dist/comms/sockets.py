@@ -70,13 +70,15 @@ class Router:
         self._socket = endpoint.bind(zmq.ROUTER, endpoint.ROUTER, address)
         self.address = endpoint.address_of(self._socket)
         self.malformed = 0
+        self._authenticates = endpoint.encrypted(self._socket)
 
     def recv(self) -> PeerFrames | None:
         """The next message, or None when nothing waits."""
         parts = endpoint.receive(self._socket)
         if parts is None:
             return None
-        peer, role = parts[0].bytes, _role_of(parts[0])
+        peer = parts[0].bytes
+        role = _role_of(parts[0]) if self._authenticates else None
         frames = endpoint.to_frames(parts[1:])
         if frames is None:
             self.malformed += 1
@@ -149,13 +151,18 @@ class Dealer:
 
     def send(self, message: Message, body: Buffer | None = None) -> bool:
         """Send; False if there is no connection or the peer does not read."""
+        frames = [codec.pack(message)]
         # NOTE: a send alone may overlook, for about a millisecond, that the peer can be written to.
-        return self._writable() and endpoint.transmit(self._socket, [codec.pack(message)], body)
+        return endpoint.transmit(self._socket, frames, body) or (
+            self._writable() and endpoint.transmit(self._socket, frames, body)
+        )
 
     def recv(self) -> Frames | None:
         """The next message, or None."""
-        self._note_connections()
-        return _frames_of(endpoint.receive(self._socket))
+        parts = endpoint.receive(self._socket)
+        if parts is None:
+            self._note_connections()  # whoever waits for an answer comes here again and again
+        return _frames_of(parts)
 
     def handles(self) -> list[Socket | int]:
         """What a poll must watch."""

@@ -33,7 +33,7 @@ class Trajectory(Message, frozen=True, kw_only=True):
 
     learner_incarnation: the learner it was addressed to; after a restart the actor resends.
     sequence: 0, 1, 2, ... per (source, agent), without gaps: the unit of the books.
-    digest: 128-bit BLAKE2b of the body, hexadecimal.
+    digest: 128-bit XXH3 of the body, hexadecimal.
     """
 
     kind: ClassVar[str] = "trajectory"
@@ -61,7 +61,7 @@ class Get(Message, frozen=True, kw_only=True):
 
 
 class Credit(Message, frozen=True, kw_only=True):
-    """Permission to send `amount` more; answers OPEN and every trajectory taken off the wire.
+    """Permission to send `amount` more; answers OPEN, and every few trajectories off the wire.
 
     opens: it answers OPEN: `amount` is the whole window and replaces what was granted before, and
         whatever is unsettled must be sent again: a connection that broke may have swallowed it.

@@ -130,6 +130,20 @@ class BattleBatch(Protocol):
 
 
 @runtime_checkable
+class RestartableBatch(BattleBatch, Protocol):
+    """Battles of which one can be started afresh while the others go on."""
+
+    def restart(self, env: int, seed: int) -> None:
+        """Start a fresh battle in one place; what the other places show stays as it is.
+
+        Args:
+            env: the place, 0 to B - 1.
+            seed: unsigned 64-bit seed of the battle.
+        """
+        ...
+
+
+@runtime_checkable
 class GameBatch(BattleBatch, Protocol):
     """Battles that are played by a game in another process, which somebody must start and end.
 

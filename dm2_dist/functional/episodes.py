@@ -21,16 +21,18 @@ class TimeOrder(NamedTuple):
 
     row: int64 [N] the observation row at each place of the order.
     counts: episodes that still run at each time, non-increasing, sum N.
+    episode: int64 [E] the episode at each place of the first time.
     """
 
     row: I64
     counts: list[int]
+    episode: I64
 
 
 class Chunks(NamedTuple):
     """Rows laid end to end and cut into pieces of equal length, time-major.
 
-    row: int64 [L, C] observation row; the padding of the last chunk repeats its last row.
+    row: int64 [L, C] the row; the padding at a chunk's end repeats its last row.
     first: bool [L, C] the row opens an episode, so the core state is reset before it.
     valid: bool [L, C] false in the padding.
     """
@@ -60,7 +62,7 @@ def row_episode(length: trajectory.I32) -> I64:
 
 
 def time_order(length: trajectory.I32) -> TimeOrder:
-    """Order in which a recurrent network walks all N observation rows of whole episodes.
+    """Order in which a recurrent network walks all N observation rows of episodes or pieces.
 
     Args:
         length: int32 [E] T_e of each episode.
@@ -68,23 +70,33 @@ def time_order(length: trajectory.I32) -> TimeOrder:
     num_rows = (length + 1).astype(np.int32)
     time, episode = row_time(num_rows), row_episode(num_rows)
     rank = np.empty(length.shape[0], dtype=np.int64)
-    rank[np.argsort(-num_rows, kind="stable")] = np.arange(length.shape[0])
+    longest_first = np.argsort(-num_rows, kind="stable")
+    rank[longest_first] = np.arange(length.shape[0])
     counts = np.bincount(time)
-    return TimeOrder(np.lexsort((rank[episode], time)), counts.tolist())
+    return TimeOrder(np.lexsort((rank[episode], time)), counts.tolist(), longest_first)
 
 
-def cut(row: I64, first: Bool, chunk_length: int) -> Chunks:
-    """Cut rows laid end to end into chunks; only the last one is padded.
+def cut(row: I64, first: Bool, chunk_length: int, resumed: Bool | None = None) -> Chunks:
+    """Cut rows laid end to end into chunks; padded is the last one, and who precedes a cut.
 
     Args:
-        row: int64 [M] observation rows, episode after episode.
+        row: int64 [M] rows, episode after episode.
         first: bool [M] whether each of them opens an episode.
         chunk_length: L.
+        resumed: bool [M] whether an episode goes on here that lies elsewhere or nowhere up to this
+            row: a chunk begins with it, since a core state enters only at the start of a chunk.
     """
-    num_chunks = -(-row.shape[0] // chunk_length)
-    place = np.arange(num_chunks * chunk_length).reshape(num_chunks, chunk_length).T
-    inside = np.minimum(place, row.shape[0] - 1)
-    return Chunks(row[inside], first[inside], place < row.shape[0])
+    num_rows = row.shape[0]
+    cuts = np.flatnonzero(resumed[1:]) + 1 if resumed is not None else np.empty(0, np.int64)
+    bounds = np.concatenate([[0], cuts, [num_rows]])
+    # Chunks of each run of rows between two cuts.
+    number = -(-np.diff(bounds) // chunk_length)
+    within = np.arange(number.sum()) - np.repeat(np.cumsum(number) - number, number)
+    start = np.repeat(bounds[:-1], number) + within * chunk_length
+    end = np.minimum(start + chunk_length, np.repeat(bounds[1:], number))
+    place = start + np.arange(chunk_length)[:, None]
+    inside = np.minimum(place, end - 1)
+    return Chunks(row[inside], first[inside], place < end)
 
 
 def rows_until_last_alive(length: trajectory.I32, alive: Bool) -> I64:

@@ -189,20 +189,27 @@ def unroll(
 
 
 @torch.no_grad()
-def walk(inputs: torch.Tensor, counts: list[int], parameters: GRUParameters) -> torch.Tensor:
-    """Core state after every row of whole episodes, from zero, without gradient.
+def walk(
+    inputs: torch.Tensor,
+    counts: list[int],
+    parameters: GRUParameters,
+    entering: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Core state after every row of episodes, without gradient.
 
     Args:
         inputs: float32 [N, H] rows sorted by time, longest episode first (`episodes.time_order`).
         counts: rows at each time, non-increasing, sum N.
         parameters: of the unit.
+        entering: float32 [counts[0], H] core state before the rows of the first time, in their
+            order; zero unless given.
 
     Returns:
         float32 [N, H] in the same order.
     """
     after = torch.empty_like(inputs)
     steps = torch.split(project(inputs, parameters), counts, dim=1)
-    core_state = inputs.new_zeros(counts[0], inputs.shape[-1])
+    core_state = inputs.new_zeros(counts[0], inputs.shape[-1]) if entering is None else entering
     for gates, out in zip(steps, torch.split(after, counts), strict=True):
         before = core_state[: out.shape[0]]
         difference = step_(gates, torch.empty_like(out), before, parameters, torch.empty_like(out))

@@ -26,6 +26,7 @@ from dm2_dist.comms.messages import CONTROL_KINDS, TRAJECTORY_KINDS, Source
 from dm2_dist.comms.refusal import Refused
 from dm2_dist.comms.sockets import Frames, PeerFrames, Router
 from dm2_dist.sections import EvaluationConfig
+from dm2_dist.trajectory import Entering, Slice
 
 CONFIG = make_config()
 EXPECTATION = Expectation(
@@ -37,10 +38,10 @@ EXPECTATION = Expectation(
 PLACE = {"trajectory_address": "ipc:///tmp/t", "parameter_address": "ipc:///tmp/p"}
 
 
-def trajectory(source: Source, incarnation: int, index: int = 0, agent: int = 1):
-    """A true trajectory of iteration 0: header and body."""
+def trajectory(source: Source, incarnation: int, index: int = 0, agent: int = 1, data=None):
+    """A true trajectory of iteration 0, or of `data`: header and body."""
     tensors, body, digest = codec.encode_slice(
-        made_up_slice(ticket.train_tickets(CONFIG, 0, K)[index])
+        data or made_up_slice(ticket.train_tickets(CONFIG, 0, K)[index])
     )
     header = messages.Trajectory(
         source=source,
@@ -70,7 +71,7 @@ def true_words(source: Source, learner: Source) -> list[msgspec.Struct]:
         ),
         messages.LearnerBeat(
             source=learner, agent=0, version=1, env_steps={"0": 0, "1": 9}, received={"1": (0, 1)},
-            received_env_steps={"1": 8}, finished=False, trained=2, dropped={"stale": 1},
+            received_env_steps={"1": 8}, trained=2, dropped={"stale": 1},
             metrics={"policy_loss": 0.5}, phases={"train": 1.5}, parameters_sha256="00",
         ),
         messages.ActorBeat(
@@ -90,7 +91,7 @@ def true_words(source: Source, learner: Source) -> list[msgspec.Struct]:
         messages.Directory(learners=addresses),
         messages.Lease(
             head_incarnation=1, ticket_kind="train", iteration=0, index=0, seeds=lease.seeds,
-            versions=lease.versions, greedy=False,
+            versions=lease.versions, greedy=False, newest=False,
         ),
         messages.Orders(head_incarnation=1, keep_from=0, phase="run"),
         messages.Status(report={"state": "training", "learners": [{"agent": 0}]}),
@@ -141,6 +142,7 @@ class Bodies(Target):
     """`codec.decode_slice`: bytes, honest digests over spoilt bytes, and spoilt announcements."""
 
     def __init__(self, root: Path) -> None:
+        self.expectation = EXPECTATION
         self.header, self.body = trajectory(ACTOR, 1)
         self.floats = np.array([np.nan, np.inf, -np.inf, 1e38, -1.0, 0.0], np.float32)
 
@@ -166,9 +168,55 @@ class Bodies(Target):
         if chance.random() < 0.9:
             header = msgspec.structs.replace(header, digest=codec.digest_of(body))
         with contextlib.suppress(Refused):
-            data = codec.decode_slice(header, body, EXPECTATION)
+            data = codec.decode_slice(header, body, self.expectation)
             assert np.isfinite(data.observation).all()
             assert data.length.sum() == data.env_steps
+            self.check_past(data)
+
+    def check_past(self, data: Slice) -> None:
+        assert data.entering is None
+
+
+class Pieces(Bodies):
+    """The same with pieces of episodes, which have a past."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        steps, hidden = (2, 4, 6), 3
+        self.expectation = dataclasses.replace(
+            EXPECTATION, num_episodes=2, unroll_length=6, hidden_size=hidden
+        )
+        core_state = np.full((3, 2, hidden), 0.5, np.float32)
+        core_state[1] = 0.0
+        entering = Entering(
+            steps_before=np.array([7, 0, 2], np.int32),
+            return_before=np.array([1.5, 0.0, -2.0], np.float32),
+            previous_action=np.array([3, -1, 0], np.int16),
+            core_state=core_state,
+        )
+        data = Slice(
+            observation=np.ones((sum(steps) + 3, SPEC.observation_size), np.float32),
+            available_actions=np.ones((sum(steps) + 3, SPEC.num_actions), np.uint8),
+            alive=np.ones(sum(steps) + 3, np.uint8),
+            action=np.zeros(sum(steps), np.uint8),
+            behaviour_log_prob=np.full(sum(steps), -1.0, np.float32),
+            reward=np.ones(sum(steps), np.float32),
+            length=np.array(steps, np.int32),
+            terminated=np.array([1, 0, 0], np.uint8),
+            truncated=np.zeros(3, np.uint8),
+            won=np.array([1, 0, 0], np.uint8),
+            entering=entering,
+        )
+        self.header, self.body = trajectory(ACTOR, 1, data=data)
+        codec.decode_slice(self.header, self.body, self.expectation)
+
+    def check_past(self, data: Slice) -> None:
+        entering = data.entering
+        assert np.isfinite(entering.return_before).all()
+        assert (np.abs(entering.core_state) <= 1.0001).all()
+        assert (entering.previous_action < SPEC.num_actions).all()
+        steps = entering.steps_before.astype(np.int64) + data.length
+        assert (steps <= SPEC.episode_limit).all()
 
 
 class Parameters(Target):
@@ -402,6 +450,7 @@ class SessionDoor(Target):
 TARGETS: dict[str, type[Target]] = {
     "header": Headers,
     "body": Bodies,
+    "pieces": Pieces,
     "parameters": Parameters,
     "counter file": CounterFiles,
     "intake": IntakeDoor,

@@ -9,6 +9,9 @@ import pytest
 from actors.session import ActorSession
 from dm2_dist.comms import codec, messages
 from dm2_dist.comms.sockets import Publisher, Router
+from dm2_dist.ticket import Ticket
+
+TICKET = Ticket("train", iteration=3, index=0, seeds=(1,), versions=(3,), greedy=False)
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
 
@@ -60,7 +63,7 @@ def test_an_actor_follows_the_directory_while_it_waits_for_parameters(tmp_path: 
     counterpart.start()
     source = messages.Source(name="actor-0", incarnation=7)
     session = ActorSession(f"ipc://{tmp_path}/head", source, tmp_path, 1, 4, "")
-    waiting = threading.Thread(target=session.parameters, args=([3],), daemon=True)
+    waiting = threading.Thread(target=session.parameters, args=(TICKET,), daemon=True)
     waiting.start()
     waiting.join(15)
     asked, waits = counterpart.asked, waiting.is_alive()

@@ -132,6 +132,36 @@ def test_nothing_is_trained_beyond_the_end(launch: Callable[..., Run]) -> None:
     assert books_close(run.summary)
 
 
+def lags(run: Run) -> list[dict]:
+    lines = map(json.loads, (run.folder / "metrics.jsonl").read_text().splitlines())
+    return [line for line in lines if "lag_max" in line]
+
+
+def test_free_actors_lag_no_more_than_is_allowed(launch: Callable[..., Run]) -> None:
+    run = launch("free", "--actors", "3", "--schedule", "async", "--asynchrony.max-lag", "3")
+    assert run.wait() == 0, run.output.read_text()[-2000:]
+    assert run.summary["finished"]
+    assert books_close(run.summary)
+    assert set(run.summary["ledger"]["dropped"]) <= {"shutdown"}
+    found = lags(run)
+    assert 0 < max(line["lag_max"] for line in found) <= 3  # the learners are the slow part here
+    assert max(line["peer_lag_max"] for line in found) <= 3
+    assert all(0 < line["effective_sample_size"] <= 1.0001 for line in found)
+
+
+def test_free_actors_and_their_learners_may_die(launch: Callable[..., Run]) -> None:
+    run = launch("free", "--actors", "3", "--schedule", "async", "--asynchrony.max-lag", "3")
+    for count, name in enumerate(["actor-1", "learner-2", "head-0", "actor-0"]):
+        run.until(lambda count=count: run.iteration() > count)
+        os.kill(run.pid_of(name), signal.SIGKILL)
+    assert run.wait() == 0, run.output.read_text()[-2000:]
+    assert run.summary["finished"]
+    assert books_close(run.summary)
+    assert set(run.summary["ledger"]["dropped"]) <= {"shutdown", "duplicate"}
+    assert run.summary["restarts"]["actor"] == 2
+    assert max(line["lag_max"] for line in lags(run)) <= 3
+
+
 def test_the_two_schedules_learn_differently(undisturbed: dict[str, dict]) -> None:
     assert undisturbed["sync"]["parameters_sha256"] != undisturbed["pipelined"]["parameters_sha256"]
 

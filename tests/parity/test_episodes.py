@@ -47,6 +47,42 @@ def test_chunks_hold_every_row_once_and_pad_only_the_last(num_rows, chunk_length
     assert chunks.first.sum() >= 1
 
 
+@given(st.integers(1, 40), st.integers(1, 12), st.sets(st.integers(0, 39), max_size=6))
+@settings(deadline=None)
+def test_a_chunk_begins_wherever_an_episode_goes_on(num_rows, chunk_length, goes_on):
+    first = np.zeros(num_rows, dtype=bool)
+    resumed = np.isin(np.arange(num_rows), list(goes_on))
+    row = np.arange(num_rows) * 2
+    chunks = episodes.cut(row, first, chunk_length, resumed)
+    assert chunks.row.shape[0] == chunk_length
+    assert (chunks.row.T[chunks.valid.T] == row).all()
+    assert chunks.valid[0].all()
+    inside = np.isin(chunks.row[1:], row[resumed]) & chunks.valid[1:]
+    assert not inside.any()
+    runs = np.diff([0, *(g for g in sorted(goes_on) if 0 < g < num_rows), num_rows])
+    assert chunks.row.shape[1] == sum(-(-run // chunk_length) for run in runs)
+    # Padding repeats the last row before it, so it is never another episode's.
+    last = chunks.valid.sum(axis=0) - 1
+    expected = chunks.row[last, np.arange(last.size)]
+    assert (np.where(chunks.valid, expected, chunks.row) == expected).all()
+
+
+def test_nothing_that_goes_on_is_as_if_it_were_not_asked():
+    row, first = np.arange(11), np.arange(11) % 5 == 0
+    plain = episodes.cut(row, first, 4)
+    for got, expected in zip(episodes.cut(row, first, 4, 0 * first != 0), plain, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@given(LENGTHS)
+@settings(deadline=None)
+def test_the_walk_begins_with_the_episodes_that_it_names(lengths):
+    length = np.array(lengths, dtype=np.int32)
+    order = episodes.time_order(length)
+    starts = np.cumsum(length + 1) - (length + 1)
+    assert (order.row[: len(lengths)] == starts[order.episode]).all()
+
+
 @pytest.mark.parametrize(
     ("alive", "expected"),
     [

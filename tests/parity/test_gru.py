@@ -80,3 +80,19 @@ def test_walk_matches_an_unroll_of_each_episode(generator, parameters):
         for episode in expected:
             if t < len(episode):
                 torch.testing.assert_close(next(walked), episode[t, 0], atol=1e-6, rtol=0.0)
+
+
+def test_walk_goes_on_from_what_enters(generator, parameters):
+    inputs = torch.randn(7, H, generator=generator)
+    entering = torch.rand(3, H, generator=generator)
+    counts = [3, 2, 2]
+    kept = entering.clone()
+    walked = gru.walk(inputs, counts, parameters, entering)
+    assert torch.equal(entering, kept)
+    core_state, expected = entering, []
+    for rows in inputs.split(counts):
+        core_state = torch.gru_cell(rows, core_state[: len(rows)], *parameters)
+        expected.append(core_state)
+    torch.testing.assert_close(walked, torch.cat(expected), atol=1e-6, rtol=0.0)
+    zero = gru.walk(inputs, counts, parameters, torch.zeros(3, H))
+    assert torch.equal(zero, gru.walk(inputs, counts, parameters))

@@ -1,4 +1,7 @@
+import dataclasses
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,3 +56,68 @@ def test_a_single_slice_is_its_own_concatenation(team_slices):
     whole = trajectory.concatenate([part])
     for name in trajectory.SLICE_FIELDS:
         np.testing.assert_array_equal(getattr(whole, name), getattr(part, name))
+
+
+# --- pieces of episodes ---
+
+
+def with_past(part, seed=0):
+    """The same rows as pieces, every second of which goes on."""
+    generator = np.random.default_rng(seed)
+    number = part.num_episodes
+    goes_on = np.arange(number) % 2 == 1
+    entering = trajectory.Entering(
+        steps_before=(3 * goes_on).astype(np.int32),
+        return_before=(generator.random(number) * goes_on).astype(np.float32),
+        previous_action=np.where(goes_on, 2, -1).astype(np.int16),
+        core_state=generator.random((number, 2, 5)).astype(np.float32),
+    )
+    flags = np.zeros(number, np.uint8)
+    flags[-1] = 1
+    return dataclasses.replace(part, entering=entering, terminated=flags, truncated=0 * flags)
+
+
+def same(left, right):
+    left, right = trajectory.arrays_of(left), trajectory.arrays_of(right)
+    assert tuple(left) == tuple(right)
+    for name, array in left.items():
+        np.testing.assert_array_equal(array, right[name])
+
+
+@given(LENGTHS)
+def test_a_slice_is_its_arrays(team_slices, lengths):
+    whole = team_slices(lengths)[0]
+    assert tuple(trajectory.arrays_of(whole)) == trajectory.SLICE_FIELDS
+    same(trajectory.slice_of(trajectory.arrays_of(whole)), whole)
+    pieces = with_past(whole)
+    same(trajectory.slice_of(trajectory.arrays_of(pieces)), pieces)
+    arrays = trajectory.arrays_of(pieces)
+    del arrays["core_state"]
+    with pytest.raises(KeyError):
+        trajectory.slice_of(arrays)
+
+
+@given(LENGTHS, LENGTHS)
+def test_pieces_laid_end_to_end_keep_their_past(team_slices, first, second):
+    parts = [with_past(team_slices(first)[0], 1), with_past(team_slices(second)[0], 2)]
+    whole = trajectory.concatenate(parts)
+    for name in trajectory.ENTERING_FIELDS:
+        joined = [getattr(part.entering, name) for part in parts]
+        np.testing.assert_array_equal(getattr(whole.entering, name), np.concatenate(joined))
+    assert whole.num_started == sum(part.num_started for part in parts)
+
+
+def test_whole_episodes_and_pieces_do_not_mix(team_slices):
+    whole = team_slices([2, 3])[0]
+    with pytest.raises(AssertionError, match="mix"):
+        trajectory.concatenate([whole, with_past(whole)])
+
+
+def test_returns_of_pieces_count_what_came_before(team_slices):
+    whole = team_slices([2, 3, 1])[0]
+    pieces = with_past(whole)
+    expected = whole.returns() + pieces.entering.return_before
+    np.testing.assert_allclose(pieces.returns(), expected, rtol=1e-6)
+    assert pieces.ended.tolist() == [False, False, True]
+    assert pieces.num_started == 2
+    assert (whole.ended.all(), whole.num_started) == (True, 3)

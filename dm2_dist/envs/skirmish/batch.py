@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dm2_dist.envs.skirmish import battle_map, lineup, profile, world
 from dm2_dist.envs.skirmish.kernels import draw, engine, field
-from dm2_dist.envs.skirmish.kernels.layout import Battles, Side
+from dm2_dist.envs.skirmish.kernels.layout import Battles, Report, Side
 from dm2_dist.envs.skirmish.opponents import OpponentReward, Opponents, make_report
 from dm2_dist.envs.skirmish.options import Options
 from dm2_dist.envs.skirmish.world import Rule
@@ -143,6 +143,35 @@ class SkirmishBatch:
         self._battles.seed[:] = seeds
         engine.reset(self._side, self._other_side)
         self._started = True
+
+    def restart(self, env: int, seed: int) -> None:
+        """Start a fresh battle in one place and leave the others where they are.
+
+        Args:
+            env: the place, 0 to B - 1.
+            seed: unsigned 64-bit seed of the battle.
+
+        Raises:
+            ValueError: a policy plays the opponents; `reset` starts all of their battles.
+            RuntimeError: `reset` has not been called.
+        """
+        if self.opponents is not None:
+            raise ValueError("a policy plays the opponents of this batch; start it with `reset`")
+        if not self._started:
+            raise RuntimeError("restart was called before the first reset")
+        self._battles.seed[env] = seed
+        engine.reset(self._place(env), None)
+
+    def _place(self, env: int) -> Side:
+        """The team's side as if battle `env` were the only one; its arrays are views."""
+        here, battles = slice(env, env + 1), self._battles
+        own = {
+            name: array if name in ("body", "near") else array[here]
+            for name, array in battles._asdict().items()
+        }
+        shown = self._side.report._asdict()
+        report = Report(**{name: array[here] for name, array in shown.items()})
+        return Side(self._world, Battles(**own), report)
 
     def step(
         self,

@@ -1,5 +1,7 @@
 """Playing a ticket, on the embedded simulator, with policies that are not yet any good."""
 
+import itertools
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -121,6 +123,42 @@ def test_each_episode_follows_from_its_own_seed(policy, battles, played):
             np.testing.assert_array_equal(first.observation[rows], second.observation[rows_again])
 
 
+@pytest.mark.parametrize("episode", range(len(TICKET.seeds)))
+def test_an_episode_is_the_same_to_the_bit_when_it_is_played_alone(policy, played, episode):
+    """So how many episodes a ticket has says nothing about any of them."""
+    seeds = (TICKET.seeds[episode],)
+    alone = play(replace(TICKET, seeds=seeds), policy, make.make_batch("skirmish", "3m", 1))
+    for whole, part in zip(played, alone, strict=True):
+        rows, steps = rows_of(whole, episode)
+        for name in ("observation", "available_actions", "alive"):
+            assert getattr(whole, name)[rows].tobytes() == getattr(part, name).tobytes()
+        for name in ("action", "behaviour_log_prob", "reward"):
+            assert getattr(whole, name)[steps].tobytes() == getattr(part, name).tobytes()
+
+
+def test_steps_leave_no_memory_behind(policy, battles):
+    """What a ticket needs is there before its first step."""
+    used = np.zeros((battles.episode_limit, 2), np.int64)
+    steps = itertools.count()
+
+    def note():
+        used[next(steps)] = tracemalloc.get_traced_memory()
+
+    tracemalloc.start()
+    try:
+        for _ in range(8):  # the interpreter keeps a few small objects for later
+            play(TICKET, policy, battles)
+        tracemalloc.reset_peak()
+        actor.play(TICKET, policy, battles, note)
+    finally:
+        tracemalloc.stop()
+    last = next(steps) - 1
+    assert last > 10
+    held, peak = used[last] - used[2]
+    assert held < 2048
+    assert peak < 4096, "no array of a step's size"
+
+
 def test_other_parameters_give_other_episodes(networks_of_team, battles, played):
     swapped = [networks_of_team[k] for k in (1, 0, 2)]
     other = StackedPolicy(
@@ -184,17 +222,20 @@ def test_every_episode_ends_for_one_reason(played, battles):
         assert (part.won <= part.terminated).all()
 
 
-def test_an_undecided_battle_is_truncated_at_the_limit(battles, policy):
-    class Idle:
-        """Stops, or does nothing when that is all it may."""
+def idle(networks_of_team):
+    """Policies that stop, whatever they see."""
+    parameters = [
+        {name: tensor.detach().numpy().copy() for name, tensor in network.state_dict().items()}
+        for network in networks_of_team
+    ]
+    for own in parameters:
+        own["head.weight"][:] = 0.0
+        own["head.bias"][:] = 0.0
+        own["head.bias"][1] = 50.0
+    return StackedPolicy(parameters)
 
-        hidden_size = policy.hidden_size
 
-        def step(self, observation, last_action, core_state):
-            logits = np.zeros((*last_action.shape, battles.num_actions), np.float32)
-            logits[..., 1] = 50.0
-            return logits, core_state
-
+def test_an_undecided_battle_is_truncated_at_the_limit(battles, networks_of_team):
     class Peaceful:
         """Battles in which nothing ever happens."""
 
@@ -218,7 +259,7 @@ def test_an_undecided_battle_is_truncated_at_the_limit(battles, policy):
             self.episode_steps += 1
             self.truncated[:] = self.finished[:] = self.episode_steps >= self.episode_limit
 
-    for part in play(TICKET, Idle(), Peaceful()):
+    for part in play(TICKET, idle(networks_of_team), Peaceful()):
         assert part.length.tolist() == [battles.episode_limit] * len(TICKET.seeds)
         assert part.truncated.all()
         assert not part.terminated.any()

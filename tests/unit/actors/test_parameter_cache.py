@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from actors.parameter_cache import KEPT_VERSIONS, ParameterCache
@@ -43,3 +44,27 @@ def test_a_damaged_version_is_asked_for_again(cache: ParameterCache) -> None:
         cache.keep(version(4, agent), b"no parameters")
     assert cache.take([4, 4]) is None
     assert cache.missing([4, 4]) == [0]
+
+
+def test_a_version_is_decoded_once_and_anew_when_it_was_replaced(cache: ParameterCache) -> None:
+    def hold(agent: int, number: int, value: float) -> None:
+        body, digest = codec.encode_parameters({"w": np.array([value], np.float32)})
+        message = messages.Parameters(agent=agent, version=number, digest=digest)
+        cache.keep(message, body)
+
+    def values(numbers: list[int]) -> list[float]:
+        taken = cache.take(numbers)
+        assert taken is not None
+        return [float(parameters["w"][0]) for parameters in taken]
+
+    for agent in range(2):
+        for number in (4, 5):
+            hold(agent, number, 10.0 * agent + number)
+    first, again = cache.take([5, 5]), cache.take([5, 5])
+    assert first is not None
+    assert again is not None
+    assert all(one is other for one, other in zip(first, again, strict=True))
+    assert values([4, 5]) == [4.0, 15.0]
+    assert values([5, 4]) == [5.0, 14.0]
+    hold(0, 5, 99.0)
+    assert values([5, 4]) == [99.0, 14.0]

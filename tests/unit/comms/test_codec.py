@@ -17,6 +17,7 @@ LEASE = messages.Lease(
     seeds=(2**64 - 1, 5),
     versions=(1, 1),
     greedy=False,
+    newest=False,
 )
 
 

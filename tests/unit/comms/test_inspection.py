@@ -65,22 +65,23 @@ def test_rounding_above_zero_is_tolerated(make_slice, make_message, expectation)
 
 
 @pytest.mark.parametrize(
-    ("run_id", "agent", "versions", "reason"),
+    ("run_id", "agent", "num_agents", "versions", "reason"),
     [
-        ("other", 1, (3, 3, 3), Reason.UNKNOWN_RUN),
-        ("run", 0, (3, 3, 3), Reason.SCHEMA),
-        ("run", 1, (4, 4, 4), Reason.STALE),
-        ("run", 1, (3, 3), Reason.STALE),
+        ("other", 1, 3, range(3, 4), Reason.UNKNOWN_RUN),
+        ("run", 0, 3, range(3, 4), Reason.SCHEMA),
+        ("run", 1, 2, range(3, 4), Reason.SCHEMA),
+        ("run", 1, 3, range(4, 7), Reason.STALE),
+        ("run", 1, 3, range(3), Reason.STALE),
     ],
 )
 def test_misdirected_trajectories_are_refused(
-    make_slice, make_message, run_id, agent, versions, reason
+    make_slice, make_message, run_id, agent, num_agents, versions, reason
 ):
     header, _ = make_message(make_slice())
     with pytest.raises(Refused) as caught:
-        inspection.check_header(header, run_id, agent, versions)
+        inspection.check_header(header, run_id, agent, num_agents, versions)
     assert caught.value.reason is reason
-    inspection.check_header(header, "run", 1, [3, 3, 3])
+    inspection.check_header(header, "run", 1, 3, range(2, 4))
 
 
 def test_there_is_room_for_the_horizon_only(make_slice, make_message):
@@ -98,5 +99,5 @@ def test_there_is_room_for_the_horizon_only(make_slice, make_message):
 def test_details_are_of_bounded_length(make_slice, make_message):
     header, _ = make_message(make_slice(), run_id="x" * 3000)
     with pytest.raises(Refused) as caught:
-        inspection.check_header(header, "run", 1, (3, 3, 3))
+        inspection.check_header(header, "run", 1, 3, range(3, 4))
     assert len(str(caught.value)) < 300

@@ -189,7 +189,6 @@ class World(RuleBasedStateMachine):
                 env_steps={version: 10 * version for version in known},
                 received={i: frozenset(found) for i, found in book.buffered().items()},
                 received_env_steps={},
-                finished=False,
             )
         )
 

@@ -86,7 +86,7 @@ def said_by(name):
         messages.Hello(protocol=1, source=who, role=name.partition("-")[0], pid=1),
         messages.LearnerBeat(
             source=who, agent=agent, version=0, env_steps={}, received={}, received_env_steps={},
-            finished=False, trained=0, dropped={}, metrics={}, phases={}, parameters_sha256="",
+            trained=0, dropped={}, metrics={}, phases={}, parameters_sha256="",
         ),
         messages.ActorBeat(
             source=who, env_steps=0, episodes=0, produced=0, unsettled=0, phases={}

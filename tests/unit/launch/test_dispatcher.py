@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 from dm2_dist import seeding
 from dm2_dist import ticket as tickets
 from dm2_dist.config import RunConfig
-from dm2_dist.sections import CollectionConfig, EvaluationConfig, ImitationConfig
+from dm2_dist.sections import AsynchronyConfig, CollectionConfig, EvaluationConfig, ImitationConfig
 from launch.dispatcher import Dispatcher, LearnerReport
 
 LEASE = 100.0
@@ -34,16 +34,16 @@ def make_config(schedule="pipelined", max_env_steps=30, interval=12, episodes=2)
         collection=CollectionConfig(episodes_per_iteration=SIZE, episodes_per_ticket=1),
         imitation=ImitationConfig(episodes_per_step=1),
         evaluation=EvaluationConfig(interval_env_steps=interval, episodes=episodes),
+        asynchrony=AsynchronyConfig(max_lag=3),
     )
 
 
-def report(version=0, steps=None, received=None, received_steps=None, finished=False):
+def report(version=0, steps=None, received=None, received_steps=None):
     return LearnerReport(
         version=version,
         env_steps={0: 0} if steps is None else steps,
         received={i: frozenset(indices) for i, indices in (received or {}).items()},
         received_env_steps=received_steps or {},
-        finished=finished,
     )
 
 
@@ -72,7 +72,10 @@ def test_nothing_is_leased_before_every_learner_has_reported():
     assert lease_all(dispatcher, actors=0)
 
 
-@pytest.mark.parametrize(("schedule", "open_iterations"), [("sync", {4}), ("pipelined", {4, 5})])
+@pytest.mark.parametrize(
+    ("schedule", "open_iterations"),
+    [("sync", {4}), ("pipelined", {4, 5}), ("async", {4, 5, 6, 7})],
+)
 def test_the_schedule_bounds_what_is_open(schedule, open_iterations):
     steps = {3: 9, 4: 12}
     dispatcher = make_dispatcher(
@@ -227,8 +230,8 @@ def test_training_stops_where_the_env_steps_are_reached():
     dispatcher = make_dispatcher(
         make_config(max_env_steps=30, interval=1000), report(1, steps), report(1, steps)
     )
-    assert lease_all(dispatcher) == {}
-    assert not dispatcher.trained_out
+    assert dispatcher.trained_out
+    assert set(lease_all(dispatcher)) == {"evaluate/1/0", "evaluate/1/1"}
 
 
 def test_the_next_iteration_stays_closed_once_this_one_is_known_to_be_the_last():
@@ -241,13 +244,24 @@ def test_the_next_iteration_stays_closed_once_this_one_is_known_to_be_the_last()
 
 def test_the_end_is_evaluated_even_between_two_multiples():
     config = make_config(max_env_steps=30, interval=1000)
-    last = report(1, {0: 0, 1: 31}, finished=True)
+    last = report(1, {0: 0, 1: 31})
     dispatcher = make_dispatcher(config, last, last)
     assert dispatcher.trained_out
     assert not dispatcher.finished
     assert set(lease_all(dispatcher)) == {"evaluate/1/0", "evaluate/1/1"}
     dispatcher.evaluated.add(1)
     assert dispatcher.finished
+
+
+def test_learners_that_counted_other_playings_end_with_the_same_version():
+    """In `async` a ticket that is played again may be longer or shorter for some learners."""
+    config = make_config("async", max_env_steps=30, interval=1000)
+    reports = [report(2, {1: 15, 2: 31}), report(2, {1: 14, 2: 29})]
+    for order in (reports, reports[::-1]):
+        dispatcher = make_dispatcher(config, *order)
+        assert dispatcher.trained_out
+        assert dispatcher.env_steps_of(2) == 31
+        assert set(lease_all(dispatcher)) == {"evaluate/2/0", "evaluate/2/1"}
 
 
 @pytest.mark.parametrize(
@@ -307,6 +321,7 @@ class Learner:
 
     retained: version -> env steps of the parameters on disk.
     commits: the newest three, (version, history) each.
+    thrown_back: it lost a commit; what was played for what came after may find no room.
     """
 
     lag: int
@@ -315,6 +330,7 @@ class Learner:
     retained: dict[int, int] = field(default_factory=lambda: {0: 0})
     commits: list[tuple[int, dict[int, int]]] = field(default_factory=lambda: [(0, {0: 0})])
     received: dict[int, dict[int, int]] = field(default_factory=dict)
+    thrown_back: bool = False
 
     def commit(self, env_steps):
         self.version += 1
@@ -326,6 +342,7 @@ class Learner:
     def restart(self, damaged):
         """Start again from the newest commit that is not damaged."""
         self.commits = self.commits[: len(self.commits) - damaged]
+        self.thrown_back |= damaged > 0
         self.version, history = self.commits[-1]
         self.retained = {v: steps for v, steps in self.retained.items() if v in history}
         self.received = {}
@@ -336,7 +353,6 @@ class Learner:
             dict(self.retained),
             {i: set(found) for i, found in self.received.items()},
             {i: sum(found.values()) for i, found in self.received.items()},
-            self.retained[self.version] >= config.max_env_steps,
         )
 
 
@@ -370,7 +386,7 @@ class Run(RuleBasedStateMachine):
     """Head, two learners and a few actors; every rule is one event of one of them."""
 
     @initialize(
-        schedule=st.sampled_from(["sync", "pipelined"]),
+        schedule=st.sampled_from(["sync", "pipelined", "async"]),
         max_env_steps=st.sampled_from([1, 30, 80]),
         interval=st.sampled_from([7, 12, 1000]),
     )
@@ -453,8 +469,10 @@ class Run(RuleBasedStateMachine):
         if not actor.unsettled[agent] or not actor.known:
             return
         iteration, index = sorted(actor.unsettled[agent])[0]
-        if index in self.learners[agent].received.get(iteration, ()):
-            return
+        if index not in self.learners[agent].received.get(iteration, ()):
+            self.drop(actor, agent, iteration, index)
+
+    def drop(self, actor, agent, iteration, index):
         name = f"train/{iteration}/{index}"
         actor.unsettled[agent].discard((iteration, index))
         self.head.give_back(actor.key, name)
@@ -475,7 +493,10 @@ class Run(RuleBasedStateMachine):
         if iteration < learner.version:
             actor.unsettled[agent].discard((iteration, index))
             return
-        assert iteration <= learner.version + self.lag + 1, "beyond the learner's room"
+        if iteration > learner.version + self.lag + 1:
+            assert learner.thrown_back, "beyond the learner's room"
+            self.drop(actor, agent, iteration, index)
+            return
         learner.received.setdefault(iteration, {})[index] = env_steps_of_ticket(iteration, index)
 
     @rule(agent=st.integers(0, K - 1))

@@ -53,7 +53,6 @@ def learner_beat(agent=0, version=1, metrics=None, phases=None, incarnation=1):
         env_steps={str(v): 50 * v for v in range(version + 1)},
         received={},
         received_env_steps={},
-        finished=False,
         trained=0,
         dropped={},
         metrics={"loss": 0.5} if metrics is None else metrics,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dm2_dist import trajectory
 from dm2_dist.functional import ppo
 from learners.finiteness import NonFiniteError
 
@@ -27,6 +28,9 @@ IPPO_METRICS = {
     "explained_variance",
     "log_prob_mismatch",
     "behaviour_ratio_mean",
+    "behaviour_log_ratio_mean",
+    "behaviour_ratio_capped_fraction",
+    "effective_sample_size",
     "seconds_discriminator",
     "seconds_ppo",
     "seconds_prepare",
@@ -211,9 +215,9 @@ def test_a_lagging_behaviour_policy_is_noticed_and_capped(batches, configure, ma
 
 def test_read_only_arrays_are_welcome(batches, configure, make_learner):
     frozen = {}
-    for field in dataclasses.fields(batches[0]):
-        frozen[field.name] = getattr(batches[0], field.name).copy()
-        frozen[field.name].flags.writeable = False
+    for name, array in trajectory.arrays_of(batches[0]).items():
+        frozen[name] = array.copy()
+        frozen[name].flags.writeable = False
     learner = make_learner(configure("dm2"), 0, dataclasses.replace(batches[0], **frozen))
     learner.update(dataclasses.replace(batches[0], **frozen), 0)
 

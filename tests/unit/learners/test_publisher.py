@@ -5,7 +5,7 @@ import time
 import pytest
 
 from dm2_dist import checkpoint
-from dm2_dist.comms import codec, messages
+from dm2_dist.comms import codec, endpoint, messages
 from dm2_dist.comms.sockets import Dealer, Poller, Publisher, Router, Subscriber
 from learners.publisher import Versions
 
@@ -148,3 +148,31 @@ def test_there_is_no_beacon_before_the_first_version(tmp_path, versions, publish
     empty.beacon(publisher, now=100.0)
     versions.publish(publisher, 3)
     assert receive(subscriber)[0] == expected(3, b"body 3")
+
+
+def test_a_version_is_published_once_however_many_listen(versions, publisher, asked):
+    """One send reaches all; only who came too late asks, and only that one is answered."""
+    listeners = [Subscriber() for _ in range(8)]
+    for listener in listeners:
+        listener.connect(publisher.address)
+        wait_for(publisher.take_subscribed)
+    sent = []
+    transmit = endpoint.transmit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            endpoint, "transmit", lambda *frames: sent.append(frames) or transmit(*frames)
+        )
+        versions.publish(publisher, 4)
+    assert (versions.published, versions.answered, len(sent)) == (1, 0, 1)
+    for listener in listeners:
+        assert receive(listener) == (expected(4, b"body 4"), b"body 4")
+    late = Subscriber()
+    late.connect(publisher.address)
+    wait_for(publisher.take_subscribed)
+    versions.beacon(publisher, now=100.0)
+    beacon, _ = receive(late)
+    assert beacon == messages.Beacon(agent=1, version=4, digest=codec.digest_of(b"body 4"))
+    assert asked(versions, beacon.version) == (expected(4, b"body 4"), b"body 4")
+    assert (versions.published, versions.answered) == (1, 1)
+    for listener in (*listeners, late):
+        listener.close()
