@@ -24,6 +24,19 @@ class LogProbs(NamedTuple):
     entropy: torch.Tensor
 
 
+class Choices(NamedTuple):
+    """What was legal and what was chosen in R action rows, and which of them are looked at.
+
+    unavailable: bool [R, A] true where an action is illegal.
+    action: int64 [R] index of the action taken.
+    row: int64 [...] an action row for each row of logits.
+    """
+
+    unavailable: torch.Tensor
+    action: torch.Tensor
+    row: torch.Tensor
+
+
 def log_probs(logits: torch.Tensor, unavailable: torch.Tensor) -> torch.Tensor:
     """Log-softmax over the legal actions, float32 [..., A].
 
@@ -32,6 +45,12 @@ def log_probs(logits: torch.Tensor, unavailable: torch.Tensor) -> torch.Tensor:
         unavailable: bool [..., A] true where the action is illegal.
     """
     return torch.log_softmax(logits.masked_fill(unavailable, _UNAVAILABLE), dim=-1)
+
+
+def of_choices(logits: torch.Tensor, choices: Choices) -> LogProbs:
+    """Log-probability of the actions taken, and the entropy, of logits [..., A]."""
+    row = choices.row
+    return evaluate(logits, choices.unavailable[row], choices.action[row])
 
 
 def evaluate(logits: torch.Tensor, unavailable: torch.Tensor, action: torch.Tensor) -> LogProbs:

@@ -14,44 +14,13 @@ from typing import NamedTuple
 
 import torch
 
-from dm2_dist.functional import activation, gail
+from dm2_dist.functional import activation, discriminator_tiles, gail
+from dm2_dist.functional.discriminator_tiles import DiscriminatorParameters, Draw
+
+__all__ = ["DiscriminatorParameters", "Draw", "logit", "loss_and_gradient", "whole"]
 
 # A slope of exactly zero has no direction; the penalty then contributes no gradient.
 _NORM_FLOOR = 1e-12
-
-
-class DiscriminatorParameters(NamedTuple):
-    """Float32 tensors, H hidden units; also the shape of a gradient.
-
-    weight_1: [H, O]
-    bias_1: [H]
-    weight_2: [H, H]
-    bias_2: [H]
-    weight_3: [1, H]
-    bias_3: [1]
-    """
-
-    weight_1: torch.Tensor
-    bias_1: torch.Tensor
-    weight_2: torch.Tensor
-    bias_2: torch.Tensor
-    weight_3: torch.Tensor
-    bias_3: torch.Tensor
-
-
-class Draw(NamedTuple):
-    """Rows of one gradient step.
-
-    observation: float32 [n + m, O] the expert's n rows, then the agent's m rows.
-    num_expert: n.
-    alpha: float32 [q, 1] share of the expert in mixed row i, which joins the i-th row of either
-    side;
-        q is at most min(n, m).
-    """
-
-    observation: torch.Tensor
-    num_expert: int
-    alpha: torch.Tensor
 
 
 def logit(p: DiscriminatorParameters, observation: torch.Tensor) -> torch.Tensor:
@@ -71,8 +40,39 @@ def loss_and_gradient(
         draw: rows of both sides.
         penalty_weight: of the gradient penalty.
     """
-    n, q = draw.num_expert, draw.alpha.shape[0]
-    before_1 = torch.addmm(p.bias_1, draw.observation, p.weight_1.t())
+    if draw.alpha.device.type == "cpu" and draw.alpha.dtype == torch.float32:
+        return _in_tiles(p, draw, penalty_weight)
+    return whole(p, draw, penalty_weight)
+
+
+def _in_tiles(
+    p: DiscriminatorParameters, draw: Draw, penalty_weight: float
+) -> tuple[gail.DiscriminatorLoss, DiscriminatorParameters]:
+    sums, penalty, gradient = discriminator_tiles.gradient(p, draw, penalty_weight)
+    rows = torch.tensor([draw.expert_row.shape[0], draw.agent_row.shape[0]])
+    (expert_loss, expert_logit, _), (agent_loss, agent_logit, _) = sums / rows[:, None]
+    classification = expert_loss + agent_loss
+    accuracy = sums[:, 2].sum() / rows.sum()
+    total = classification + penalty_weight * penalty
+    of_penalty = torch.tensor(penalty)
+    fields = (total, classification, of_penalty, accuracy, expert_logit, agent_logit)
+    return gail.DiscriminatorLoss(*torch.stack(fields).to(torch.float32).unbind()), gradient
+
+
+@torch.no_grad()
+def whole(
+    p: DiscriminatorParameters, draw: Draw, penalty_weight: float
+) -> tuple[gail.DiscriminatorLoss, DiscriminatorParameters]:
+    """The same in whole-batch operations, for devices with a memory of their own.
+
+    Args:
+        p: parameters.
+        draw: rows of both sides.
+        penalty_weight: of the gradient penalty.
+    """
+    n, q = draw.expert_row.shape[0], draw.alpha.shape[0]
+    observation = torch.cat([draw.expert[draw.expert_row], draw.agent[draw.agent_row]])
+    before_1 = torch.addmm(p.bias_1, observation, p.weight_1.t())
     mixed_1 = before_1[n : n + q] + draw.alpha * (before_1[:q] - before_1[n : n + q])
     penalty = _penalty(p, mixed_1, penalty_weight)
     h1 = activation.tanh_(before_1)
@@ -88,7 +88,7 @@ def loss_and_gradient(
     grad_1[:q] += of_expert
     grad_1[n : n + q] += penalty.mixed_1.sub_(of_expert)
     gradient = DiscriminatorParameters(
-        weight_1=penalty.weight_1.addmm_(grad_1.t(), draw.observation),
+        weight_1=penalty.weight_1.addmm_(grad_1.t(), observation),
         bias_1=grad_1.sum(0),
         weight_2=weight_2,
         bias_2=penalty.bias_2 + grad_2.sum(0),

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from dm2_dist.functional import categorical, loss_kernels
+
 _STD_EPSILON = 1e-5
 
 
@@ -114,6 +116,51 @@ def policy_loss(
     return PolicyLoss(total, surrogate.detach(), mean_entropy.detach(), approx_kl, clip_fraction)
 
 
+def policy_gradient(
+    logits: torch.Tensor,
+    choices: categorical.Choices,
+    targets: PolicyTargets,
+    clip: float,
+    entropy_coefficient: float,
+) -> tuple[PolicyLoss, torch.Tensor]:
+    """`policy_loss` of the policy that the logits describe, and its gradient, float32 [..., A].
+
+    Args:
+        logits: float32 [..., A], contiguous; not differentiated through.
+        choices: what was legal and what was done.
+        targets: constants of the iteration, [...].
+        clip: eps.
+        entropy_coefficient: weight of the entropy bonus.
+    """
+    if logits.device.type != "cpu":
+        leaf = logits.detach().requires_grad_()
+        taken, entropy = categorical.of_choices(leaf, choices)
+        loss = policy_loss(taken, entropy, targets, clip, entropy_coefficient)
+        (gradient,) = torch.autograd.grad(loss.total, leaf)
+        return loss._replace(total=loss.total.detach()), gradient
+    assert logits.shape[:-1] == targets.weight.shape, (logits.shape, targets.weight.shape)
+    gradient, means = torch.empty_like(logits), torch.empty(4, dtype=torch.float64)
+    num_actions = logits.shape[-1]
+    loss_kernels.clipped_policy(
+        logits.detach().view(-1, num_actions).numpy(),
+        choices.unavailable.numpy(),
+        choices.action.numpy(),
+        choices.row.view(-1).numpy(),
+        targets.proximal_log_prob.view(-1).numpy(),
+        targets.behaviour_ratio.view(-1).numpy(),
+        targets.advantage.view(-1).numpy(),
+        targets.weight.view(-1).numpy(),
+        clip,
+        entropy_coefficient,
+        torch.empty(num_actions).numpy(),
+        gradient.view(-1, num_actions).numpy(),
+        means.numpy(),
+    )
+    surrogate, entropy, divergence, outside = means.to(torch.float32).unbind()
+    total = surrogate - entropy_coefficient * entropy
+    return PolicyLoss(total, surrogate, entropy, divergence, outside), gradient
+
+
 def huber(error: torch.Tensor, delta: float) -> torch.Tensor:
     """Huber's loss of errors [...]: e^2 / 2 up to |e| = delta, then delta * (|e| - delta / 2)."""
     return nn.functional.huber_loss(error, torch.zeros_like(error), reduction="none", delta=delta)
@@ -136,6 +183,36 @@ def value_loss(
         huber(targets.target - value, huber_delta), huber(targets.target - clipped, huber_delta)
     )
     return masked_mean(larger, targets.weight)
+
+
+def value_gradient(
+    value: torch.Tensor, targets: ValueTargets, clip: float, huber_delta: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`value_loss`, float32 [], and its gradient, float32 [...].
+
+    Args:
+        value: float32 [...] V in normalised units, contiguous; not differentiated through.
+        targets: constants of the iteration, [...].
+        clip: eps, how far V may move from its value at the start of the iteration.
+        huber_delta: width of the quadratic part.
+    """
+    if value.device.type != "cpu":
+        leaf = value.detach().requires_grad_()
+        loss = value_loss(leaf, targets, clip, huber_delta)
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        return loss.detach(), gradient
+    assert value.shape == targets.weight.shape, (value.shape, targets.weight.shape)
+    gradient = torch.empty_like(value)
+    mean = loss_kernels.clipped_value(
+        value.detach().view(-1).numpy(),
+        targets.value.view(-1).numpy(),
+        targets.target.view(-1).numpy(),
+        targets.weight.view(-1).numpy(),
+        clip,
+        huber_delta,
+        gradient.view(-1).numpy(),
+    )
+    return torch.tensor(mean), gradient
 
 
 def explained_variance(value: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
