@@ -1,83 +1,199 @@
 """`dm2 bench`: what this machine does with each part, and with all of them together.
 
 Every figure stands beside its limit, measured in the same run, because machines are noisy and
-differ. What is measured and how: `launch.measurement`, and `launch.simulator_bench` for
-`dm2 bench simulator`, which has options of its own. Called by `launch.cli`.
+differ. Each part has a module of its own with a function `rows`, which runs in a fresh process here
+so that no part disturbs the next; `simulator` and `scaling` have options of their own. What the
+figures mean: docs/performance.md. Called by `launch.cli`.
 """
 
-import dataclasses
 import json
-import os
+import multiprocessing
+import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from dm2_dist import presets
-from dm2_dist.config import Algorithm, RunConfig
-from launch import host, measurement, simulator_bench, simulator_table
-from launch.measurement import Row
+from dm2_dist.config import Algorithm, ConfigError, RunConfig
+from dm2_dist.envs import make
+from launch import (
+    bench_report,
+    host,
+    machine,
+    pipeline_bench,
+    placement,
+    simulator_bench,
+    simulator_table,
+    transport_bench,
+)
+from launch.bench_report import Report
+from launch.bench_row import Row
+from launch.pipeline_bench import Field
 from launch.simulator_bench import SimulatorBench
+
+Part = Literal["inference", "transport", "learner"]
+
+PARTS: tuple[Part, ...] = ("inference", "transport", "learner")
+"""Parts that are measured by a function `rows(config, seconds)` of a module of their own."""
+
+_SHORT = 0.4
+"""Part of its time that a part gets when all of them are measured."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Measure this machine: simulator, inference, actors, learners and the whole pipeline."""
+    """Measure this machine: simulator, inference, transport, learner and the whole pipeline."""
 
-    what: Annotated[Literal["all", "inference", "learner", "pipeline"], tyro.conf.Positional] = (
-        "all"
-    )
-    """Part to measure; `pipeline` includes actors and learners alone. `dm2 bench simulator` has
-    options of its own."""
+    what: Annotated[
+        Literal["all", "inference", "transport", "learner", "pipeline"], tyro.conf.Positional
+    ] = "all"
+    """Part to measure; `all` is a short form of every one of them and of the simulator. `dm2 bench
+    simulator` and `dm2 bench scaling` have options of their own."""
     preset: str = "paper-5v6"
     """Settings to measure with."""
-    algorithm: Algorithm = "dm2"
-    """`dm2` or `ippo`."""
-    actors: int = 8
-    """Actor processes of the pipeline."""
+    algorithm: Literal["both", "dm2", "ippo"] = "both"
+    """`dm2`, `ippo`, or both one after the other; parts that do not depend on it take dm2."""
+    actors: int | None = None
+    """Actor processes of the pipeline; as many as `dm2 local` would start unless given."""
     seconds: float = 5.0
-    """Length of the short measurements."""
+    """Length of a short measurement."""
     json: bool = False
     """One JSON object instead of a table."""
 
 
 def main(words: Sequence[str]) -> int:
     """Measure and print; returns the exit code."""
+    host.prepare_environment()
+    before = machine.inspect()
     if words[:1] == ["simulator"]:
-        return _simulator(words[1:])
+        return _simulator(words[1:], before)
+    if words[:1] == ["scaling"]:
+        from launch import scaling_bench
+
+        return scaling_bench.main(words[1:])
     bench = tyro.cli(Bench, prog="dm2 bench", args=words)
-    for library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
-        os.environ[f"{library}_NUM_THREADS"] = "1"
-    base = replace(presets.by_name(bench.preset), algorithm=bench.algorithm)
-    rows: list[Row] = []
-    if bench.what == "all":
-        rows += _simulator_rows(base.map, bench.seconds)
-    if bench.what in ("all", "inference"):
-        rows += measurement.inference(base, bench.seconds)
-    if bench.what in ("all", "learner", "pipeline"):
-        with host.sockets_folder() as folder:  # if we are killed, the next start removes it
-            config = measurement.with_demonstrations(base, folder)
-            if bench.what == "learner":
-                rows.append(measurement.learners_alone(config, folder))
-            else:
-                rows += measurement.pipeline(config, folder, bench.actors, bench.seconds)
-    _print(rows, config=base, as_json=bench.json)
+    _check(bench)
+    base = presets.by_name(bench.preset)
+    try:
+        rows, sentences = _measure(bench, base, before.cores)
+    except (host.RunFailedError, transport_bench.BenchError) as error:
+        print(f"dm2: {error}", file=sys.stderr)
+        return 1
+    report = Report(bench.what, before, rows, sentences)
+    if bench.json:
+        print(json.dumps(bench_report.as_json(report, base)))
+    else:
+        bench_report.show(report, base)
     return 0
 
 
-def _simulator(words: Sequence[str]) -> int:
+def _check(bench: Bench) -> None:
+    if bench.seconds <= 0:
+        raise ConfigError(f"--seconds is {bench.seconds}; it must be greater than 0")
+    if bench.actors is not None and bench.actors < 1:
+        raise ConfigError(f"--actors is {bench.actors}; it must be at least 1")
+
+
+def _measure(bench: Bench, base: RunConfig, cores: int) -> tuple[list[Row], list[str]]:
+    short = bench.what == "all"
+    seconds = bench.seconds * (_SHORT if short else 1.0)
+    first: Algorithm = "ippo" if bench.algorithm == "ippo" else "dm2"
+    config = replace(base, algorithm=first)
+    rows: list[Row] = []
+    if short:
+        rows += _simulator_rows(base.map, seconds)
+    for part in PARTS:
+        if bench.what in ("all", part):
+            rows += alone(part, config, seconds)
+    if bench.what in ("all", "pipeline"):
+        more, sentences = _pipeline(bench, base, cores, seconds)
+        return rows + more, sentences
+    return rows, []
+
+
+def _pipeline(
+    bench: Bench, base: RunConfig, cores: int, seconds: float
+) -> tuple[list[Row], list[str]]:
+    """Whole runs of every algorithm; in the short form of the default schedule alone."""
+    rows: list[Row] = []
+    sentences: list[str] = []
+    algorithms: Sequence[Algorithm] = ("dm2", "ippo")
+    for algorithm in algorithms if bench.algorithm == "both" else (bench.algorithm,):
+        config = replace(base, algorithm=algorithm)
+        agents = make.describe(config.env, config.map).num_agents
+        actors = bench.actors or placement.choose(machine.inspect(), config, agents).actors
+        schedules = (base.schedule,) if bench.what == "all" else pipeline_bench.SCHEDULES
+        with host.sockets_folder() as folder:  # if we are killed, the next start removes it
+            field = Field(folder, cores, actors)
+            more, said = pipeline_bench.rows(config, field, seconds, schedules)
+        rows += more
+        sentences += said
+    return rows, sentences
+
+
+def alone(part: Part, config: RunConfig, seconds: float) -> list[Row]:
+    """Measure a part in a process of its own.
+
+    It imports its libraries only now, when the number of their threads has been set to one.
+
+    Args:
+        part: what to measure.
+        config: what to measure with.
+        seconds: length of a short measurement.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(_rows, part, config, seconds).result()
+
+
+def _rows(part: Part, config: RunConfig, seconds: float) -> list[Row]:
+    match part:
+        case "inference":
+            from launch import inference_bench
+
+            return inference_bench.rows(config, seconds)
+        case "transport":
+            return transport_bench.rows(config, seconds)
+        case "learner":
+            from launch import learner_bench
+
+            return learner_bench.rows(config, seconds)
+
+
+def _simulator(words: Sequence[str], before: machine.Machine) -> int:
     options = tyro.cli(SimulatorBench, prog="dm2 bench simulator", args=words)
     simulator_bench.check(options)
     speeds = simulator_bench.speeds(options)
     profiles = simulator_bench.profiles(options) if options.parts else {}
-    if options.json:
-        print(json.dumps(simulator_table.as_json(speeds, profiles)))
-    else:
+    if not options.json:
         simulator_table.show(speeds, profiles)
+        return 0
+    details = simulator_table.as_json(speeds, profiles)
+    envelope = bench_report.as_json(Report("simulator", before, _speed_rows(speeds)), None)
+    about = details["machine"] | envelope["machine"]
+    print(json.dumps(details | envelope | {"machine": about}))
     return 0
+
+
+def _speed_rows(speeds: Sequence[simulator_bench.Speed]) -> list[Row]:
+    """Several cores beside as many times one core, where that was measured, too."""
+    one = {(s.map_name, s.play): s.env_steps_per_second for s in speeds if s.cores == 1}
+    rows = []
+    for speed in speeds:
+        single = one.get((speed.map_name, speed.play)) if speed.cores > 1 else None
+        rows.append(
+            Row(
+                f"simulator, {speed.map_name}, {speed.play}, {speed.cores} x {speed.num_envs}",
+                speed.env_steps_per_second,
+                "env steps/s",
+                single * speed.cores if single else None,
+                f"{speed.cores} times one core" if single else "",
+            )
+        )
+    return rows
 
 
 def _simulator_rows(map_name: str, seconds: float) -> list[Row]:
@@ -88,19 +204,3 @@ def _simulator_rows(map_name: str, seconds: float) -> list[Row]:
         rate = simulator_bench.speeds(options)[0].env_steps_per_second
         rows.append(Row(f"simulator, {size} battles", rate, "env steps/s", None, ""))
     return rows
-
-
-def _print(rows: Sequence[Row], *, config: RunConfig, as_json: bool) -> None:
-    if as_json:
-        records = [dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows]
-        print(json.dumps({"preset": config.preset, "algorithm": config.algorithm, "rows": records}))
-        return
-    title = f"{config.preset} ({config.map}), {config.algorithm}, {os.cpu_count()} cores"
-    table = Table("what", title=title)
-    for column in ("value", "limit", "ratio"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        limit = f"{row.limit:,.0f} ({row.limit_is})" if row.limit else ""
-        ratio = f"{row.ratio:.2f}" if row.ratio else ""
-        table.add_row(row.name, f"{row.value:,.0f} {row.unit}", limit, ratio)
-    Console().print(table)

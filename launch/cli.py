@@ -1,5 +1,6 @@
 """The command line: `dm2 COMMAND ...`. Each command imports the heavy libraries that it needs."""
 
+import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -27,9 +28,12 @@ usage: dm2 COMMAND [options]      (dm2 COMMAND --help tells the options)
   learner      train one agent of such a run
   actor        play for such a run; needs nothing but the head's address
   keys         make, show and change the keys of such a run
+  status       print how a run goes, or what it came to
+  top          follow a run live
   record       play a run's policies and keep the episodes as demonstrations
   evaluate     play a run's policies greedily and print how good they are
   curves       draw the win rate and return of runs over env steps
+  report       show a run, or several compared, as one page for a browser
   presets      list the presets, or show one
   show-config  print the configuration that the given options make
   replay       show a recorded battle as a page, a GIF or an MP4
@@ -40,13 +44,17 @@ usage: dm2 COMMAND [options]      (dm2 COMMAND --help tells the options)
 """
 
 
+_TICKET_SIZE = ("--collection.episodes-per-ticket", "--collection.episodes_per_ticket")
+
+
 @dataclass(frozen=True)
 class Local:
     """Train on this machine."""
 
     run: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
-    actors: int = 8
-    """Actor processes; the result does not depend on their number."""
+    actors: int | None = None
+    """Actor processes; the result does not depend on their number. Chosen from the machine unless
+    given."""
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the run; a new one under runs/ unless given."""
     resume: bool = False
@@ -55,6 +63,8 @@ class Local:
     """Port of the head's /metrics and /sd; 9400, or a free one if that is taken."""
     plain: bool = False
     """Plain lines instead of the live view."""
+    json: bool = False
+    """JSON lines instead of the live view; docs/watching.md describes their fields."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,10 @@ def _hand_over(command: str, rest: list[str]) -> int:
             from launch import frozen_commands
 
             run = frozen_commands.record if command == "record" else frozen_commands.evaluate
+        case "report":
+            from launch import report
+
+            run = report.main
         case "replay":
             from launch import replay
 
@@ -137,10 +151,6 @@ def _hand_over(command: str, rest: list[str]) -> int:
             from launch import doctor
 
             run = doctor.main
-        case "head" | "learner" | "actor":
-            from launch import roles
-
-            run = partial(roles.main, command)
         case "head" | "learner" | "actor":
             from launch import roles
 
@@ -158,7 +168,7 @@ def _hand_over(command: str, rest: list[str]) -> int:
 
             run = sc2_standin.main
         case _:
-            return _fail(f"unknown command {command!r}; `dm2 --help` lists them", 2)
+            return _watch(command, rest)
     return run(rest)
 
 
@@ -198,11 +208,12 @@ def _value_of(flag: str, words: list[str]) -> str | None:
 
 def _local(words: list[str]) -> int:
     local = _parse(Local, "local", words, Local(base_of(words)))
-    if local.actors < 1:
+    if local.actors is not None and local.actors < 1:
         raise ConfigError(f"actors is {local.actors}; it must be at least 1")
     if local.metrics_port is not None and not 0 <= local.metrics_port < 2**16:
         raise ConfigError(f"metrics-port is {local.metrics_port}; a port is 0 to 65535")
     from launch import host, local_run
+    from monitoring import json_line
     from monitoring.summary import summary_text
 
     root = local.run_dir or run_directory.default_root(local.run)
@@ -212,6 +223,8 @@ def _local(words: list[str]) -> int:
         resume=local.resume,
         metrics_port=local.metrics_port,
         plain=local.plain,
+        json=local.json,
+        ticket_size_given=any(_value_of(flag, words) is not None for flag in _TICKET_SIZE),
     )
     try:
         code = local_run.run_local(local.run, options)
@@ -219,8 +232,23 @@ def _local(words: list[str]) -> int:
         return _fail(str(error), 1)
     summary = RunDirectory(root).read_summary()
     if summary is not None:
-        print(summary_text(summary, str(root)))
+        last_words = json_line.summary if local.json else summary_text
+        print(last_words(summary, str(root)))
     return code
+
+
+def _watch(command: str, rest: list[str]) -> int:
+    if command not in ("status", "top"):
+        known = [line.split()[0] for line in _USAGE.splitlines()[2:]]
+        near = difflib.get_close_matches(command, known, 1)
+        guess = f"did you mean {near[0]}? " if near else ""
+        return _fail(f"unknown command {command!r}; {guess}`dm2 --help` lists them", 2)
+    from launch import watch
+
+    try:
+        return watch.status(rest) if command == "status" else watch.top(rest)
+    except watch.WatchError as error:
+        return _fail(str(error), 1)
 
 
 def _curves(chosen: Curves) -> int:

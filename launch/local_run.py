@@ -18,7 +18,7 @@ from rich.console import Console
 import actors.main
 import learners.process
 from dm2_dist import checkpoint, child, demonstrations, run_directory
-from dm2_dist.comms import codec, counter_file, messages
+from dm2_dist.comms import codec, messages
 from dm2_dist.comms.refusal import Refused
 from dm2_dist.comms.sockets import Dealer
 from dm2_dist.config import ConfigError, RunConfig
@@ -27,9 +27,11 @@ from dm2_dist.envs.interface import EnvironmentSpec
 from dm2_dist.envs.starcraft import installation, orphan
 from dm2_dist.envs.starcraft import site as sites
 from dm2_dist.run_directory import RunDirectory
-from launch import head_main, host, roster, warm_context
+from launch import head_main, host, machine, placement, production, report, roster, warm_context
+from launch.placement import Wishes
 from launch.record import RunRecord
 from launch.roster import Roster, RosterError
+from launch.status import death
 from launch.supervisor import ChildSpec, Exit, Supervisor
 from launch.warm_context import WarmContext
 from monitoring.progress import ProgressView
@@ -43,17 +45,20 @@ _DRAIN_SECONDS = 120.0
 class LocalOptions:
     """How, not what: nothing here changes the result of a run.
 
-    actors: actor processes.
+    actors: actor processes; None lets `launch.placement` choose.
     run_dir: folder of the run.
     metrics_port: None takes 9400, or a free port if that is taken; 0 a free port.
-    plain: plain lines even on a terminal.
+    plain: plain lines even on a terminal; json: JSON lines.
+    ticket_size_given: whether the user named the size of a ticket, which is else chosen in `async`.
     """
 
-    actors: int
+    actors: int | None
     run_dir: Path
     resume: bool
     metrics_port: int | None
     plain: bool
+    ticket_size_given: bool = True
+    json: bool = False
 
 
 def run_local(config: RunConfig, options: LocalOptions) -> int:
@@ -64,9 +69,12 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
             ConfigError: one clear sentence each.
     """
     spec = make.describe(config.env, config.map)
-    config = run_directory.pin_scenario(config)
-    config = with_demonstrations(config, spec)
+    config = with_demonstrations(run_directory.pin_scenario(config), spec)
     host.check_device(config.device)
+    # A run that is resumed keeps the tickets that it was started with.
+    wishes = Wishes(options.actors, options.ticket_size_given or options.resume)
+    chosen = placement.choose(machine.inspect(), config, spec.num_agents, wishes)
+    config = chosen.config
     metrics_port = host.metrics_port(options.metrics_port)
     root = options.run_dir.absolute()
     directory, lock = run_directory.acquire(root, config, resume=options.resume)
@@ -79,12 +87,13 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
             raise host.RunFailedError(str(error)) from error
         games = root / sites.FOLDER
         orphan.reap(games)  # of an earlier stretch of this run
-        launcher = _Launcher(options, config, directory, folder, metrics_port)
-        with ProgressView(console, plain=options.plain) as view:
+        launcher = _Launcher(chosen.actors, config, directory, folder, metrics_port)
+        with ProgressView(console, plain=options.plain, json=options.json) as view:
             view.event(f"run directory {directory.root}")
             if config.env == "smac":
                 played = installation.inspect(os.environ, config.map, config.games.version)
                 view.event(f"every actor plays {played.summary}")
+            chosen.tell(view.event)
             view.event(f"metrics at http://127.0.0.1:{metrics_port}/metrics, targets at /sd")
             try:
                 launcher.run(view, spec.num_agents, presses)
@@ -94,9 +103,9 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
                 for agent in range(spec.num_agents):
                     checkpoint.tidy(directory.checkpoints(agent))  # nor a draft of one
         if not launcher.head_done:
-            record = RunRecord.open(directory, config)
-            record.restarts = launcher.restarts
+            record = replace(RunRecord.open(directory, config), restarts=launcher.restarts)
             record.write_summary(spec.num_agents)
+        report.write_at_end(root, lambda: presses.count > 1)
     if launcher.failure:
         raise host.RunFailedError(launcher.failure)
     return 130 if launcher.interrupted else 0
@@ -133,7 +142,7 @@ class _Launcher:
 
     def __init__(
         self,
-        options: LocalOptions,
+        num_actors: int,
         config: RunConfig,
         directory: RunDirectory,
         folder: Path,
@@ -142,7 +151,7 @@ class _Launcher:
         self.interrupted = False
         self.failure = ""
         self.head_done = False
-        self._options, self._config, self._folder = options, config, folder
+        self._num_actors, self._config, self._folder = num_actors, config, folder
         self._directory = directory
         self._metrics_port = metrics_port
         summary = directory.read_summary() or {}
@@ -152,6 +161,7 @@ class _Launcher:
         self._ending = False
         self._report: dict[str, Any] = {}  # the head's newest
         self._listed: dict[str, int] = {}
+        self._last_words: set[str] = set()  # said at the end, hence not also as events
 
     @property
     def restarts(self) -> dict[str, int]:
@@ -216,10 +226,10 @@ class _Launcher:
         self._supervisor.start(spec)
         forkserver = multiprocessing.get_context("forkserver")
         forkserver.set_forkserver_preload(["actors.warm"])
-        for index in range(self._options.actors):
+        for index in range(self._num_actors):
             name = f"actor-{index}"
             arguments = {"name": name, "head": self._address, "root": root}
-            produced = partial(_produced, self._directory, name)
+            produced = partial(production.produced, self._directory, name)
             spec = ChildSpec(
                 name, "actor", forkserver, actors.main.run, arguments, progress=produced
             )
@@ -261,6 +271,7 @@ class _Launcher:
             view.event(f"{reason}; going on without it")
         else:
             self.failure = reason
+            self._last_words |= {reason, death(ended.name, ended.exit_code, log.parent)}
 
     def _command(self) -> None:
         """Ask for the status, and say what the head must do; said again until it has happened."""
@@ -282,18 +293,8 @@ class _Launcher:
                 continue
             if isinstance(message, messages.Status):
                 self._report = message.report
-                view.update(message.report)
+                told = [t for t in message.report["events"] if t not in self._last_words]
+                view.update({**message.report, "events": told})
                 if message.report["phase"] != "run":
                     self._ending = True
                     self._supervisor.end_expected("actor", "learner")
-
-
-def _produced(directory: RunDirectory, name: str) -> int:
-    """Trajectories that an actor produced in all its lives, from its counter files."""
-    total = 0
-    for path in directory.ledger.glob(f"{name}@*.cnt"):
-        try:
-            total += sum(counter_file.read_counters(path).produced)
-        except (OSError, ValueError):
-            _LOG.exception("unreadable counters path=%s", path)
-    return total

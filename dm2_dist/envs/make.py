@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from dm2_dist.envs.starcraft.site import Site
     from dm2_dist.sections import GamesConfig
 
-ENVIRONMENTS = ("skirmish", "smac")
+ENVIRONMENTS = ("skirmish", "smac", "sleep")
 
 
 def describe(environment: str, map_name: str) -> EnvironmentSpec:
     """Give the sizes of a map without starting a game.
 
-    SMAC's own maps have the same sizes in both environments: the simulator has SMAC's features.
+    SMAC's own maps have the same sizes in every environment: the simulator has SMAC's features.
 
     Args:
         environment: name of the game, one of `ENVIRONMENTS`.
-        map_name: name of the map, or path of a scenario (.toml or .json; `skirmish` only).
+        map_name: name of the map, or path of a scenario (.toml or .json; not `smac`).
 
     Raises:
         ValueError: no such environment, or a scenario for `smac`.
@@ -62,8 +62,8 @@ def make_batch(
 
     Args:
         environment: name of the game, one of `ENVIRONMENTS`.
-        map_name: name of the map, or path of a scenario (.toml or .json; `skirmish` only).
-        num_envs: B, battles stepped together; 1 for `smac`.
+        map_name: name of the map, or path of a scenario (.toml or .json; not `smac`).
+        num_envs: B, battles stepped together; 1 for `smac` and `sleep`.
         games: how a game outside of this process is kept; read by `smac` only.
         site: where such a game keeps its files; a temporary folder unless given.
 
@@ -81,6 +81,10 @@ def make_batch(
             from dm2_dist.envs.smac import SmacBatch
 
             return SmacBatch(map_name, num_envs, games=games, site=site)
+        case "sleep":
+            from dm2_dist.envs.sleep import SleepBatch
+
+            return SleepBatch(map_name, num_envs)
         case _:
             raise ValueError(_unknown(environment))
 

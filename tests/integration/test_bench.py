@@ -39,6 +39,9 @@ def test_the_simulator_is_measured_on_one_core_and_on_all() -> None:
         assert 0 < row["lowest"] <= row["env_steps_per_second"] <= row["highest"]
         assert row["per_processor_second"] > 0
     assert found["steps"] == []
+    rates = [row["value"] for row in found["rows"]]
+    assert rates == [row["env_steps_per_second"] for row in speeds]
+    assert {"numba", "torch", "load_average"} <= found["machine"].keys()
 
 
 @pytest.mark.skipif(platform.machine().lower() not in {"x86_64", "amd64"}, reason="no clock")
@@ -59,19 +62,44 @@ def test_what_the_simulator_bench_cannot_measure_is_one_sentence() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_inference_stands_beside_its_matrix_products() -> None:
-    for row in bench("inference"):
+def test_inference_stands_beside_its_limit_in_the_common_envelope() -> None:
+    found = figures("inference", "--preset", "quickstart")
+    assert (found["what"], found["map"]) == ("inference", "3m")
+    assert found["machine"]["cores"] >= 1
+    assert {"torch", "numpy", "processor", "load_average"} <= found["machine"].keys()
+    limited = [row for row in found["rows"] if row["limit"] is not None]
+    assert limited
+    for row in limited:
+        assert row["limit_is"]
         assert row["ratio"] == pytest.approx(row["value"] / row["limit"])
-        assert 0 < row["ratio"] < 1.5
+
+
+@pytest.mark.parametrize("words", ["--actors 0", "--seconds 0", "--seconds -1"])
+def test_what_no_part_can_measure_is_one_sentence(words: str) -> None:
+    command = [sys.executable, "-m", "launch.cli", "bench", "pipeline", *words.split()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert words.partition(" ")[0] in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("part", ["transport", "learner"])
+def test_parts_have_rows(part: str) -> None:
+    assert all(row["value"] > 0 for row in bench(part, "--preset", "quickstart"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_pipeline_stands_beside_its_halves() -> None:
-    rows = {row["name"]: row for row in bench("pipeline", "--preset", "quickstart")}
+    words = ("pipeline", "--preset", "quickstart", "--algorithm", "ippo", "--actors", "3")
+    found = figures(*words)
+    rows = {row["name"]: row for row in found["rows"]}
     halves = [rows[name]["value"] for name in rows if "alone" in name]
     assert len(halves) == 2
-    for schedule in ("sync", "pipelined"):
-        row = rows[f"pipeline, {schedule}, 8 actors"]
+    for schedule in ("sync", "pipelined", "async"):
+        row = rows[f"pipeline, ippo, {schedule}, 3 actors"]
         assert row["limit"] == min(halves)
         assert row["value"] > 0
+    assert len(found["bottlenecks"]) == 3

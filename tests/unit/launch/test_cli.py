@@ -23,17 +23,23 @@ from launch.cli import main
 COMMANDS = {
     *("local", "record", "evaluate", "curves", "presets", "show-config", "bench", "replay"),
     *("doctor", "sc2-standin", "chaos", "keys", "head", "learner", "actor"),
+    *("status", "top"),
 }
 LOCAL_FLAGS = """
-    --help --actors --run-dir --resume --metrics-port --plain
+    --help --actors --run-dir --resume --metrics-port --plain --json
     --preset --env --map --scenario-sha256 --algorithm --schedule --seed --max-env-steps
     --demonstrations --demonstrations-sha256
     --device --learner-threads
     --collection.episodes-per-iteration --collection.episodes-per-ticket
+    --asynchrony.max-lag --asynchrony.unit --asynchrony.unroll-length
     --network.hidden-size --network.policy-head-gain
     --ppo.learning-rate --ppo.adam-epsilon --ppo.epochs --ppo.minibatches --ppo.clip
     --ppo.discount --ppo.gae-lambda --ppo.entropy-coefficient --ppo.value-coefficient
     --ppo.huber-delta --ppo.max-gradient-norm --ppo.chunk-length --ppo.max-behaviour-ratio
+    --ppo.lag-correction --ppo.trace-rho --ppo.trace-c
+    --impala.learning-rate --impala.adam-epsilon --impala.decay --impala.minibatches
+    --impala.discount --impala.rho --impala.c --impala.policy-rho --impala.chunk-length
+    --impala.entropy-coefficient --impala.value-coefficient --impala.max-gradient-norm
     --imitation.reward-coefficient --imitation.steps --imitation.episodes-per-step
     --imitation.demonstration-episodes --imitation.learning-rate --imitation.gradient-penalty
     --imitation.no-match-living-time --imitation.hidden-size
@@ -297,7 +303,7 @@ def test_what_cannot_work_is_refused_by_name(refused, words, named):
         "local --seed abc",
         "local --actors many",
         "local --colour red",
-        "local --schedule async",
+        "local --schedule hogwild",
         "local --algorithm qmix",
         "local --preset",
         "record",
