@@ -1,23 +1,30 @@
-"""The K policies of a team in NumPy, stacked, for processes that only play.
+"""The K policies of a team, stacked, for processes that only play.
 
 The same arithmetic as `networks.RecurrentNetwork` without torch: about a tenth of the memory and
 none of the start-up time. Everything that depends on the parameters alone (scales and shifts of the
-LayerNorms, one-hot inputs, constants of the gates) is folded once, when parameters arrive; few and
-large products are left. Used by `actors.actor`.
+LayerNorms, one-hot inputs, constants of the gates) is folded once, when parameters arrive; what is
+left of a step is one call of `inference_kernels.joint_step`. Used by the actors.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from dm2_dist.envs.interface import BattleBatch
+    from dm2_dist.inference_kernels.layout import Weights
+
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
 
-_EPSILON = np.float32(1e-5)
-_ONE = np.float32(1.0)
+NO_ACTION = -1
+"""Last action at the start of an episode."""
 
 
 class Choice(NamedTuple):
@@ -32,7 +39,10 @@ class Choice(NamedTuple):
 
 
 class StackedPolicy:
-    """K policies of the same shape that act together; holds parameters, never a core state."""
+    """K policies of the same shape that act together; holds parameters, never a core state.
+
+    A policy is used by one thread at a time.
+    """
 
     def __init__(self, parameters: Sequence[Mapping[str, npt.NDArray[Any]]]) -> None:
         """Fold the parameters of the K policies.
@@ -40,6 +50,9 @@ class StackedPolicy:
         Args:
             parameters: [K] tensors by name, as `networks.RecurrentNetwork` names them.
         """
+        # The compiler is loaded when somebody plays, not when an actor starts.
+        from dm2_dist.inference_kernels import joint_step, layout
+
         stack = {
             name: np.stack([np.asarray(own[name], dtype=np.float32) for own in parameters])
             for name in parameters[0]
@@ -48,16 +61,14 @@ class StackedPolicy:
         self.num_actions, self.hidden_size = stack["head.weight"].shape[1:]
         self.input_size = stack["input_norm.weight"].shape[1]
         self.observation_size = self.input_size - self.num_actions - self.num_agents
-        self._fold_input(stack)
-        self._weight_2, self._bias_2 = _fold(stack, "norm_1", "hidden_2.weight", "hidden_2.bias")
-        self._weight_head, self._bias_head = _fold(stack, "core_norm", "head.weight", "head.bias")
-        self._fold_core(stack)
-        self._mean = np.full((self.hidden_size, 1), 1.0 / self.hidden_size, dtype=np.float32)
+        self.weights = _folded(stack)
+        self.room = layout.make_room(self.weights, self.observation_size, self.num_actions)
+        joint_step.make_ready(self.weights, self.room, self.num_actions)
 
     def step(
         self, observation: F32, last_action: npt.NDArray[np.integer[Any]], core_state: F32
     ) -> tuple[F32, F32]:
-        """One environment step of B teams.
+        """One environment step of B teams, all of whose agents live.
 
         Args:
             observation: float32 [B, K, O].
@@ -67,92 +78,69 @@ class StackedPolicy:
         Returns:
             Logits, float32 [B, K, A], and the next core state, float32 [B, K, H].
         """
-        hidden = self._standardised(self._first_layer(observation, last_action))
-        hidden = np.matmul(hidden, self._weight_2)
-        hidden += self._bias_2
-        np.maximum(hidden, 0.0, out=hidden)
-        next_state = self._core(self._standardised(hidden), core_state.swapaxes(0, 1))
-        logits = np.matmul(self._standardised(next_state.copy()), self._weight_head)
-        logits += self._bias_head
-        return (
-            np.ascontiguousarray(logits.swapaxes(0, 1)),
-            np.ascontiguousarray(next_state.swapaxes(0, 1)),
+        from dm2_dist.inference_kernels import joint_step, layout
+
+        size = last_action.shape[0]
+        available = np.empty((size, self.num_agents, self.num_actions), np.uint8)
+        alive, finished = np.ones((size, self.num_agents), np.uint8), np.zeros(size, np.uint8)
+        memory = layout.make_memory(size, self.num_agents, self.hidden_size, self.num_actions)
+        memory.core_state[:] = core_state
+        memory.action[:] = last_action
+        scene = layout.Scene(np.ascontiguousarray(observation), available, alive, finished)
+        seeds = np.empty(0, np.uint64)
+        joint_step.advance(self.weights, scene, memory, self.room, seeds, 0, joint_step.LOGITS_ONLY)
+        return memory.logits, memory.core_state
+
+
+class Players:
+    """A team in B battles: what its agents remember from step to step, and what they do.
+
+    action: int64 [B, K] rewritten in place by every step; -1 before the first.
+    log_prob: float32 [B, K] log-probability of each action under its policy.
+    core_state: float32 [B, K, H]
+    """
+
+    def __init__(
+        self, policy: StackedPolicy, battles: BattleBatch, seeds: U64, *, greedy: bool
+    ) -> None:
+        """Sit down at battles that have just been reset.
+
+        Args:
+            policy: the K policies.
+            battles: B battles; their arrays are read at every step.
+            seeds: uint64 [B] of the draws of each battle.
+            greedy: take the most probable action instead of sampling.
+        """
+        from dm2_dist.inference_kernels import joint_step, layout
+
+        self._policy, self._seeds, self._advance = policy, seeds, joint_step.advance
+        self._mode = joint_step.GREEDY if greedy else joint_step.SAMPLED
+        self._scene = layout.Scene(
+            battles.observation, battles.available_actions, battles.alive, battles.finished
         )
+        self._memory = layout.make_memory(
+            seeds.size, policy.num_agents, policy.hidden_size, policy.num_actions
+        )
+        self.action = self._memory.action
+        self.log_prob = self._memory.log_prob
+        self.core_state = self._memory.core_state
 
-    def _fold_input(self, stack: dict[str, F32]) -> None:
-        """Split the first layer by kind of input, so that no one-hot vector is ever built."""
-        weight, self._bias_1 = _fold(stack, "input_norm", "hidden_1.weight", "hidden_1.bias")
-        agents = np.arange(self.num_agents)
-        size, actions = self.observation_size, self.num_actions
-        # Centring commutes with the product: (x - mean(x)) W = x W - mean(x) 1 W.
-        self._column_sum = weight.sum(axis=1, keepdims=True)
-        self._weight_observation = np.ascontiguousarray(weight[:, :size])
-        own_id = weight[agents, size + actions + agents]
-        nothing = np.zeros_like(weight[:, :1])
-        last = np.concatenate([weight[:, size : size + actions], nothing], axis=1)
-        # Row -1 stands for "no last action"; the id is added to every row.
-        self._last_action_and_id = last + own_id[:, None]
-        self._agents = agents[:, None]
+    def act(self, step: int) -> int:
+        """Choose what every agent does next in the battles that are not over; allocates nothing.
 
-    def _fold_core(self, stack: dict[str, F32]) -> None:
-        """Gates from (input, core state) in one product: r, z, n of the input, n of the state."""
-        hidden = self.hidden_size
-        weight_input, bias_input = _fold(stack, "norm_2", "core.weight_ih", "core.bias_ih")
-        weight_core = stack["core.weight_hh"].swapaxes(1, 2)
-        bias_core = stack["core.bias_hh"][:, None, :]
-        gates = np.zeros((self.num_agents, 2 * hidden, 4 * hidden), dtype=np.float32)
-        gates[:, :hidden, : 3 * hidden] = weight_input
-        gates[:, hidden:, : 2 * hidden] = weight_core[:, :, : 2 * hidden]
-        gates[:, hidden:, 3 * hidden :] = weight_core[:, :, 2 * hidden :]
-        bias = np.concatenate([bias_input, bias_core[:, :, 2 * hidden :]], axis=2)
-        bias[:, :, : 2 * hidden] += bias_core[:, :, : 2 * hidden]
-        # sigmoid(x) = (1 + tanh(x / 2)) / 2: tanh has a vector kernel and cannot overflow.
-        gates[:, :, : 2 * hidden] *= 0.5
-        bias[:, :, : 2 * hidden] *= 0.5
-        self._weight_core, self._bias_core = gates, bias
+        A dead agent does the only thing that it can, with certainty, and its memory rests.
 
-    def _first_layer(self, observation: F32, last_action: npt.NDArray[np.integer[Any]]) -> F32:
-        """ReLU of the first layer after its LayerNorm, float32 [K, B, H]."""
-        last = last_action.swapaxes(0, 1)
-        own = observation.swapaxes(0, 1)
-        num_ones = (last >= 0)[..., None] + _ONE
-        total = own.sum(axis=2, keepdims=True) + num_ones
-        square = np.einsum("kbo,kbo->kb", own, own)[..., None] + num_ones
-        mean = total / np.float32(self.input_size)
-        scale = _ONE / np.sqrt(square / np.float32(self.input_size) - mean * mean + _EPSILON)
-        hidden: F32 = np.matmul(own, self._weight_observation)
-        hidden += self._last_action_and_id[self._agents, last]
-        hidden -= mean * self._column_sum
-        hidden *= scale
-        hidden += self._bias_1
-        np.maximum(hidden, 0.0, out=hidden)
-        return hidden
+        Args:
+            step: environment steps played so far; with the seeds it keys the draws as
+                `seeding.uniform` does.
 
-    def _standardised(self, hidden: F32) -> F32:
-        """LayerNorm without scale and shift, float32 [K, B, H], in place."""
-        hidden -= np.matmul(hidden, self._mean)
-        variance = np.einsum("kbh,kbh->kb", hidden, hidden)[..., None]
-        variance *= np.float32(1.0 / self.hidden_size)
-        variance += _EPSILON
-        hidden /= np.sqrt(variance, out=variance)
-        return hidden
-
-    def _core(self, inputs: F32, core_state: F32) -> F32:
-        """GRU step (see `functional.gru`), float32 [K, B, H]."""
-        size = self.hidden_size
-        gates = np.matmul(np.concatenate([inputs, core_state], axis=2), self._weight_core)
-        gates += self._bias_core
-        reset_update = np.tanh(gates[..., : 2 * size])
-        reset_update += _ONE
-        reset_update *= np.float32(0.5)
-        new = gates[..., 3 * size :]
-        new *= reset_update[..., :size]
-        new += gates[..., 2 * size : 3 * size]
-        new = np.tanh(new)
-        next_state: F32 = core_state - new
-        next_state *= reset_update[..., size:]
-        next_state += new
-        return next_state
+        Returns:
+            How many battles are not over.
+        """
+        policy = self._policy
+        return self._advance(
+            policy.weights, self._scene, self._memory, policy.room, self._seeds, step, self._mode
+        )
 
 
 def sample(logits: F32, available: npt.NDArray[np.generic], uniforms: F64) -> Choice:
@@ -163,49 +151,63 @@ def sample(logits: F32, available: npt.NDArray[np.generic], uniforms: F64) -> Ch
         available: [B, K, A] nonzero where the action is legal; at least one per agent.
         uniforms: float64 [B, K] in [0, 1).
     """
-    shifted, cumulative = _distribution(logits, available)
-    total = cumulative[..., -1:]
-    action = (cumulative <= uniforms[..., None] * total).sum(axis=2)
-    return _choice(shifted, total, np.minimum(action, _last_legal(cumulative)))
+    from dm2_dist.inference_kernels import joint_step
+
+    choice = Choice(np.empty(uniforms.shape, np.int64), np.empty(uniforms.shape, np.float32))
+    legal = np.ascontiguousarray(available != 0, dtype=np.uint8)
+    joint_step.choose_all(
+        np.ascontiguousarray(logits), legal, np.ascontiguousarray(uniforms), *choice
+    )
+    return choice
 
 
-def greedy(logits: F32, available: npt.NDArray[np.generic]) -> Choice:
-    """The most probable legal action of each agent, the first of equals.
+def _folded(stack: Mapping[str, F32]) -> Weights:
+    """Everything that depends on the parameters alone."""
+    from dm2_dist.inference_kernels.arithmetic import LANES
+    from dm2_dist.inference_kernels.layout import Weights
 
-    Args:
-        logits: float32 [B, K, A].
-        available: [B, K, A] nonzero where the action is legal; at least one per agent.
-    """
-    shifted, cumulative = _distribution(logits, available)
-    return _choice(shifted, cumulative[..., -1:], shifted.argmax(axis=2))
-
-
-def _distribution(logits: F32, available: npt.NDArray[np.generic]) -> tuple[F32, F64]:
-    """Logits less their maximum, -inf if illegal, and their cumulative weights; [B, K, A] each."""
-    shifted = np.where(available, logits, np.float32(-np.inf))
-    shifted -= shifted.max(axis=2, keepdims=True)
-    return shifted, np.exp(shifted).cumsum(axis=2, dtype=np.float64)
-
-
-def _last_legal(cumulative: F64) -> I64:
-    """First action at which all is summed, int64 [B, K]: rounding must not step past it."""
-    last: I64 = (cumulative < cumulative[..., -1:]).sum(axis=2)
-    return last
+    gates_input = _layer(*_fold(stack, "norm_2", "core.weight_ih", "core.bias_ih"))
+    gates_core = _layer(stack["core.weight_hh"].swapaxes(1, 2), stack["core.bias_hh"])
+    resets = stack["core.weight_hh"].shape[2] * 2
+    # sigmoid(x) = (1 + tanh(x / 2)) / 2: one function, which cannot overflow, serves all gates.
+    for gates in (gates_input, gates_core):
+        gates[:, :, :resets] *= 0.5
+    head = _layer(*_fold(stack, "core_norm", "head.weight", "head.bias"))
+    return Weights(
+        first=_first_layer(stack),
+        second=_layer(*_fold(stack, "norm_1", "hidden_2.weight", "hidden_2.bias")),
+        gates_input=gates_input,
+        gates_core=gates_core,
+        head=np.pad(head, ((0, 0), (0, 0), (0, -head.shape[2] % LANES))),
+    )
 
 
-def _choice(shifted: F32, total: F64, action: I64) -> Choice:
-    taken = np.take_along_axis(shifted, action[..., None], axis=2) - np.log(total)
-    return Choice(action, taken[..., 0].astype(np.float32))
+def _first_layer(stack: Mapping[str, F32]) -> F32:
+    """Split the first layer by kind of input (see `layout.Weights`)."""
+    weight, bias = _fold(stack, "input_norm", "hidden_1.weight", "hidden_1.bias")
+    num_agents, num_actions = weight.shape[0], stack["head.weight"].shape[1]
+    agents, size = np.arange(num_agents), weight.shape[1] - num_actions - num_agents
+    own_id = weight[agents, size + num_actions + agents][:, None]
+    nothing = np.zeros_like(weight[:, :1])
+    last_action = np.concatenate([weight[:, size : size + num_actions], nothing], axis=1)
+    column_sum = weight.sum(axis=1, keepdims=True)
+    rows = [bias[:, None], column_sum, last_action + own_id, weight[:, :size]]
+    return np.ascontiguousarray(np.concatenate(rows, axis=1))
+
+
+def _layer(weight: F32, bias: F32) -> F32:
+    """Bias above weight, float32 [K, 1 + in, out]."""
+    return np.ascontiguousarray(np.concatenate([bias[:, None], weight], axis=1))
 
 
 def _fold(stack: Mapping[str, F32], norm: str, weight: str, bias: str) -> tuple[F32, F32]:
     """Fold scale and shift of a LayerNorm into the layer after it.
 
     Returns:
-        float32 [K, in, out] and float32 [K, 1, out].
+        float32 [K, in, out] and float32 [K, out].
     """
     scale, shift = stack[f"{norm}.weight"], stack[f"{norm}.bias"]
     weights = stack[weight].astype(np.float64)
-    biases = stack[bias] + np.einsum("koi,ki->ko", weights, shift)
-    folded = np.ascontiguousarray((weights * scale[:, None, :]).swapaxes(1, 2), dtype=np.float32)
-    return folded, biases[:, None, :].astype(np.float32)
+    biases = stack[bias] + (weights @ shift[:, :, None])[:, :, 0]
+    folded = (weights * scale[:, None, :]).swapaxes(1, 2).astype(np.float32)
+    return folded, biases.astype(np.float32)

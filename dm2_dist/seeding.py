@@ -9,10 +9,10 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
-_MANTISSA = np.float64(2.0**-53)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+MIX_2 = np.uint64(0x94D049BB133111EB)
+MANTISSA = np.float64(2.0**-53)
 
 
 def derive(*key: int | str) -> int:
@@ -23,9 +23,9 @@ def derive(*key: int | str) -> int:
 
 def mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Scramble uint64 values of any shape with the SplitMix64 finaliser."""
-    z = values + _GOLDEN
-    z = (z ^ (z >> np.uint64(30))) * _MIX_1
-    z = (z ^ (z >> np.uint64(27))) * _MIX_2
+    z = values + GOLDEN
+    z = (z ^ (z >> np.uint64(30))) * MIX_1
+    z = (z ^ (z >> np.uint64(27))) * MIX_2
     return z ^ (z >> np.uint64(31))
 
 
@@ -43,4 +43,4 @@ def uniform(seeds: npt.NDArray[np.uint64], counter: int, width: int) -> npt.NDAr
     columns = np.arange(width, dtype=np.uint64)
     positions = (np.uint64(counter) << np.uint64(16)) | columns
     words = mix(mix(seeds)[:, None] ^ mix(positions)[None, :])
-    return (words >> np.uint64(11)).astype(np.float64) * _MANTISSA
+    return (words >> np.uint64(11)).astype(np.float64) * MANTISSA
