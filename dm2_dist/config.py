@@ -40,7 +40,7 @@ class RunConfig:
     """Everything a run depends on."""
 
     preset: str = "default"
-    """Name of the preset this configuration started from."""
+    """Preset to start from; `dm2 presets` lists them."""
     env: Environment = "skirmish"
     """`skirmish`: the embedded simulator. `smac`: StarCraft II, one game for each actor. `sleep`:
     stand-in for a slow game in benchmarks, 10 ms sleep per step, not StarCraft II."""

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from dm2_dist import seeding, trajectory
-from dm2_dist.functional import episodes, gru, network_gradient
+from dm2_dist.functional import episodes, gru, network_gradient, network_walk
 from dm2_dist.sections import NetworkConfig
 
 
@@ -139,11 +139,25 @@ class RecurrentNetwork(nn.Module):
         before = None
         if entering is not None:
             before = entering[torch.from_numpy(order.episode).to(standardised.device)]
-        after = gru.walk(self._encode(standardised[row]), order.counts, self._core(), before)
-        core_state = torch.empty_like(after)
-        core_state[row] = after
-        outputs = self._head(core_state)
+        walk = self._walk_on_cpu if row.device.type == "cpu" else self._walk_by_operations
+        # Rows sorted by time, put back in their place.
+        outputs, core_state = (
+            torch.empty_like(sorted_).index_copy_(0, row, sorted_)
+            for sorted_ in walk(standardised[row], order.counts, before)
+        )
         return outputs, core_state if entering is None else torch.cat([core_state, entering])
+
+    def _walk_on_cpu(
+        self, inputs: torch.Tensor, counts: list[int], entering: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return network_walk.walk(self._matrices(), inputs, counts, entering)
+
+    def _walk_by_operations(
+        self, inputs: torch.Tensor, counts: list[int], entering: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `_walk_on_cpu` does on a device with a memory of its own."""
+        after = gru.walk(self._encode(inputs), counts, self._core(), entering)
+        return self._head(after), after
 
     def _encode(self, standardised: torch.Tensor) -> torch.Tensor:
         """Float32 [..., O + A + K] to [..., H]."""

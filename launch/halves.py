@@ -126,7 +126,7 @@ def _update_time(config: RunConfig, data: Path, agent: int) -> float:
     from learners.independent import IndependentLearner
 
     torch.set_num_threads(config.learner_threads)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     spec = make.describe(config.env, config.map)
     demonstrated = None
     if config.uses_demonstrations:

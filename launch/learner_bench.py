@@ -43,7 +43,7 @@ def rows(config: RunConfig, seconds: float) -> list[Row]:
         seconds: how long the steps are measured, in processor time.
     """
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     if config.uses_demonstrations:
         # Read by nobody: the learner is handed its own episodes as demonstrations.
         config = replace(config, demonstrations=config.demonstrations or "untrained")

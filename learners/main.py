@@ -19,6 +19,7 @@ from dm2_dist.comms.sockets import close_context
 from dm2_dist.config import RunConfig
 from dm2_dist.demonstrations import DemonstrationsError
 from dm2_dist.envs import make
+from dm2_dist.functional import preparation
 from dm2_dist.run_directory import RunDirectory, RunDirectoryError
 from learners import loop
 from learners.finiteness import NonFiniteError
@@ -102,7 +103,7 @@ def learn(agent: int, place: Place, directory: RunDirectory, incarnation: int) -
     """
     config = directory.read_config()
     torch.set_num_threads(config.learner_threads)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     with _seat(directory, agent):
         _run(config, agent, place, directory, incarnation)
 
@@ -127,6 +128,8 @@ def _run(
         demonstrated = demonstrations.read_agent(
             Path(config.demonstrations), agent, config.imitation.demonstration_episodes
         )
+    if config.device == "cpu":
+        preparation.compile_kernels()
     learner = IndependentLearner(config, spec, agent, device_of(config, agent), demonstrated)
     journal = _open_journal(config, agent, directory, learner)
     metrics = LearnerMetrics(directory.root.name, agent)

@@ -3,14 +3,16 @@
 Chains of small tensor operations read and write memory more than they compute. A kernel does the
 whole chain on a row while the row is in registers. Products of additions may be fused and sums may
 be split into lanes, in an order that the machine code fixes: the same bits on every call. Numbers
-that are not finite stay so. Feeds `functional.network_kernels` and
-`functional.discriminator_kernels`.
+that are not finite stay so. Feeds `functional.network_kernels`, `functional.loss_kernels`,
+`functional.discriminator_kernels` and `functional.adam`.
 
-NOTE: the machine code on disk is renewed when the file of a kernel changes. After a change in this
-file, which is compiled into every kernel, touch those files.
+NOTE: the machine code on disk is renewed when the file of a kernel or this file changes. Whatever
+else a kernel calls must lie in one of the two.
 """
 
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -26,6 +28,9 @@ _P7, _P9 = np.float32(5.12229709e-8), np.float32(-8.60467152e-11)
 _P11, _P13 = np.float32(2.00018790e-13), np.float32(-2.76076848e-16)
 _Q0, _Q2 = np.float32(4.89352519e-3), np.float32(2.26843463e-3)
 _Q4, _Q6 = np.float32(1.18534706e-4), np.float32(1.19825839e-6)
+# This file is compiled into every kernel, but machine code is looked up by the kernel's own name,
+# place and file.
+_CONTENT = f"{zlib.crc32(Path(__file__).read_bytes()):08x}"
 # No kernel allocates, so none counts references.
 _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
@@ -41,6 +46,7 @@ def inner(function: _Function) -> _Function:
 
 def kernel(function: _Function) -> _Function:
     """Compile a function that Python calls, and keep the machine code on disk."""
+    function.__qualname__ += f"_{_CONTENT}"
     return cast(_Function, numba.njit(cache=True, nogil=True, **_OPTIONS)(function))
 
 

@@ -6,9 +6,8 @@ forked from, and by whoever wants no surprise at the first step.
 """
 
 import logging
-import os
 from pathlib import Path
-from tempfile import gettempdir
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -18,6 +17,7 @@ from dm2_dist.functional import (
     categorical,
     discriminator_tiles,
     network_gradient,
+    network_kernels,
     policy_gradient,
     ppo,
 )
@@ -30,7 +30,10 @@ _LOG = logging.getLogger(__name__)
 
 def compile_kernels() -> None:
     """Take one small step with each network; one process of this user at a time."""
-    lock = FileLock(Path(gettempdir()) / f"dm2-kernels-{os.getuid()}.lock", timeout=COMPILE_SECONDS)
+    kernel: Any = network_kernels.relu_norm
+    folder = Path(kernel.stats.cache_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "learners.lock", timeout=COMPILE_SECONDS)
     try:
         with lock:
             _small_steps()

@@ -49,7 +49,7 @@ CASES = {
     "shape": SHAPES,
     "actions": st.sampled_from([1, 2, 5, 12, 17]),
     "seed": st.integers(0, 10_000),
-    "spread": st.sampled_from([0.0, 1.0, 30.0]),
+    "spread": st.sampled_from([0.0, 1.0, 6.0]),
     "alive": st.sampled_from([0.0, 0.6, 1.0]),
     "moved": st.sampled_from([0.0, 0.05, 0.5]),
     "coefficient": st.sampled_from([0.0, 0.01, 1.0]),

@@ -1,4 +1,6 @@
 import copy
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dm2_dist import networks
-from dm2_dist.functional import compiled
+from dm2_dist.functional import compiled, episodes, network_kernels, network_walk
 from dm2_dist.functional.compiled import kernel
 from dm2_dist.sections import NetworkConfig
 
@@ -118,6 +120,41 @@ def test_two_unrolls_before_a_backward_pass_do_not_mix():
         assert torch.equal(parameter.grad, expected[name]), name
 
 
+@settings(deadline=None, max_examples=20)
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=9),
+    outputs=st.sampled_from([1, 12]),
+    resumed=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_a_walk_is_the_plain_network_along_each_episode(lengths, outputs, resumed, seed):
+    network, generator = make(16, outputs, 0.3, seed), torch.Generator().manual_seed(seed)
+    order = episodes.time_order(np.array(lengths, np.int32) - 1)
+    size = sum(lengths)
+    inputs = networks.standardise(torch.randn(size, INPUT, generator=generator))
+    memory = torch.randn(len(lengths), 16, generator=generator) if resumed else None
+    row = torch.from_numpy(order.row)
+    entering = None if memory is None else memory[torch.from_numpy(order.episode)]
+    with torch.no_grad():
+        matrices = network._matrices()
+        y, core = network_walk.walk(matrices, inputs[row], order.counts, entering)
+        expected_y, expected_core = network.walk(inputs, order)
+    placed_y, placed_core = torch.empty(size, outputs), torch.empty(size, 16)
+    placed_y[row], placed_core[row] = y, core
+    if memory is None:
+        torch.testing.assert_close(placed_core, expected_core, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(placed_y, expected_y, atol=1e-5, rtol=1e-5)
+    start, doubled = 0, copy.deepcopy(network).double()
+    for episode, length in enumerate(lengths):
+        x = inputs[start : start + length, None].double()
+        keep = torch.ones(length, 1, 1, dtype=torch.float64)
+        core_state = torch.zeros(1, 16) if memory is None else memory[episode, None]
+        of_episode = plain(doubled, x, keep, core_state.double())[:, 0].detach()
+        ours = placed_y[start : start + length].double()
+        torch.testing.assert_close(ours, of_episode, atol=1e-5, rtol=1e-5)
+        start += length
+
+
 @pytest.mark.parametrize("name", ["hidden_1.weight", "norm_1.bias", "core.weight_hh", "head.bias"])
 def test_a_parameter_that_is_not_a_number_shows_in_the_outputs(name):
     network = make()
@@ -131,6 +168,13 @@ def squash(values, tanh_of, sigmoid_of):
     for i in range(values.shape[0]):
         tanh_of[i] = compiled.tanh(values[i])
         sigmoid_of[i] = compiled.sigmoid(values[i])
+
+
+def test_kernels_are_looked_up_on_disk_by_what_is_compiled_into_them():
+    """Else a change of `compiled` would leave the machine code of the kernels as it was."""
+    content = f"{zlib.crc32(Path(compiled.__file__).read_bytes()):08x}"
+    for user in (network_kernels.gru_step, squash):
+        assert content in user._cache._cache_file._index_name
 
 
 def test_squashing_functions_are_accurate_to_rounding():

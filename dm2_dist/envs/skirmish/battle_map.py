@@ -200,7 +200,7 @@ def find(name: str) -> BattleMap:
         nearest = difflib.get_close_matches(name, MAPS, n=2, cutoff=0.5)
         guess = f"did you mean {' or '.join(nearest)}? " if nearest else ""
         raise UnknownMapError(
-            f"unknown map {name!r}; {guess}Known maps: {', '.join(MAPS)}, and paths that end in "
+            f"unknown map {name!r}; {guess}known maps: {', '.join(MAPS)}, and paths that end in "
             ".toml or .json"
         )
     return row
