@@ -56,7 +56,7 @@ class Bench:
     """Settings to measure with."""
     algorithm: Literal["both", "dm2", "ippo"] = "both"
     """`dm2`, `ippo`, or both one after the other; parts that do not depend on it take dm2."""
-    actors: int | None = None
+    actors: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Actor processes of the pipeline; as many as `dm2 local` would start unless given."""
     seconds: float = 5.0
     """Length of a short measurement."""

@@ -52,7 +52,7 @@ class Local:
     """Train on this machine."""
 
     run: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
-    actors: int | None = None
+    actors: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Actor processes; the result does not depend on their number. Chosen from the machine unless
     given."""
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -78,7 +78,7 @@ class ShowConfig:
 class Curves:
     """Draw the win rate and return of runs over env steps."""
 
-    run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
     """Runs to draw, one line each."""
     output: Path = Path("curves.svg")
     """Picture to write; its ending decides the format: svg, png or pdf."""

@@ -17,7 +17,7 @@ from dm2_dist.config import RunConfig, to_json
 from dm2_dist.envs.interface import EnvironmentSpec
 from dm2_dist.run_directory import RunDirectory
 from dm2_dist.ticket import Ticket
-from launch import overview
+from launch import overview, status
 from launch.announcement import Announcements
 from launch.dispatcher import Dispatcher, LearnerReport
 from launch.reception import Facts, FromPeer, Reception, ToHead, object_to
@@ -196,7 +196,7 @@ class Head:
         if peer is not None and peer.hello.source.incarnation == message.incarnation:
             self._lose(peer)
         if message.exit_code != 0:
-            self._event(f"{message.name} ended with exit code {message.exit_code}")
+            self._event(status.death(message.name, message.exit_code, self.directory.logs))
 
     def _command(self, identity: bytes, command: messages.Command) -> None:
         self.record.restarts |= command.restarts
@@ -239,7 +239,7 @@ class Head:
 
     def close(self) -> dict[str, Any]:
         """Write the summary and let the sockets go."""
-        summary = self.record.write_summary(self.spec.num_agents)
+        summary = self.record.write_summary(self.spec.num_agents, self.failure)
         self.router.close()
         return summary
 

@@ -1,19 +1,24 @@
 """The head process: the head, its metrics and its log, until the run is over."""
 
 import logging
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dm2_dist import child
-from dm2_dist.comms import endpoint, queue_limit
+from dm2_dist import child, demonstrations
+from dm2_dist.comms import counter_file, endpoint, queue_limit
 from dm2_dist.comms.sockets import close_context
+from dm2_dist.config import RunConfig
+from dm2_dist.demonstrations import DemonstrationsError
 from dm2_dist.envs import make
 from dm2_dist.run_directory import RunDirectory
 from launch.head import Head
+from launch.loss import Losses
 from launch.reception import Reception
+from launch.work import Work
 from monitoring.exporter import Exporter, Target, service_discovery
 from monitoring.metrics import HeadMetrics
 
@@ -65,6 +70,8 @@ def coordinate(
     spec = make.describe(config.env, config.map)
     head = Head(config, spec, directory, address, incarnation)
     display = Display(HeadMetrics(directory.root.name, spec.map_name))
+    display.show_config(config)
+    totals = RunTotals(head)
     exporter = Exporter(
         display.metrics.registry,
         port=metrics_port,
@@ -83,6 +90,7 @@ def coordinate(
             shown_at = time.monotonic()
             display.show(head.report())
             display.show_refusals(head.reception)
+            totals.show(display.metrics)
             on_turn(head)
             for queue, limit in queue_limit.of_head(len(head.peers)).items():
                 display.metrics.queue(queue, limit)
@@ -101,6 +109,36 @@ def targets(head: Head) -> list[Target]:
     return found
 
 
+class RunTotals:
+    """Totals of the run that no process but the head can know, or that outlive their process."""
+
+    def __init__(self, head: Head) -> None:
+        """Count for this head."""
+        self._head, self._work = head, Work()
+        folders = [head.directory.checkpoints(agent) for agent in range(head.spec.num_agents)]
+        # A learner may be max_lag + 1 iterations ahead of the slowest, and hold as many.
+        self._losses = Losses(folders, 2 * (head.config.max_lag + 1))
+
+    def show(self, metrics: HeadMetrics) -> None:
+        """Count anew and pass it on."""
+        head = self._head
+        self._work.note(head.peers)
+        metrics.played(self._work.env_steps, self._work.episodes)
+        account = head.dispatcher.account()
+        metrics.leases({"fulfilled": account.fulfilled, "reissued": account.reissued})
+        files = sorted(head.directory.ledger.glob("*.cnt"))
+        counters = [counter_file.read_counters(path) for path in files]
+        restarts = head.record.restarts.get("learner", 0)
+        self._losses.look(counters, head.dispatcher.version, restarts)
+        metrics.losses(self._losses.totals)
+        try:
+            usage = shutil.disk_usage(head.directory.root)
+        except OSError as error:
+            _LOG.debug("disk not asked reason=%s", error)
+        else:
+            metrics.disk(usage.free, usage.total)
+
+
 class Display:
     """Passes the head's reports on to Prometheus: totals as they are, counters by their growth.
 
@@ -113,6 +151,17 @@ class Display:
         self._evaluations = -1
         self._restarts: dict[str, int] = {}
         self._told: dict[str, Counter[str]] = {}
+
+    def show_config(self, config: RunConfig) -> None:
+        """What is known before the run begins."""
+        self.metrics.max_lag(config.max_lag)
+        if config.uses_demonstrations:
+            try:
+                card = demonstrations.read_card(Path(config.demonstrations))
+            except (DemonstrationsError, OSError) as error:
+                _LOG.warning("demonstrators unknown reason=%s", error)
+            else:
+                self.metrics.demonstrators(card.win_rate)
 
     def show_refusals(self, reception: Reception) -> None:
         """Count what was refused at the head's door, who was turned away, and who was banned."""
@@ -132,11 +181,15 @@ class Display:
         actors = report["actors"]
         metrics.actors({"playing": actors["playing"], "waiting": actors["waiting"]})
         metrics.tickets(report["tickets"])
-        metrics.ledger_error(report["ledger"]["error"])
+        ledger = report["ledger"]
+        metrics.ledger_error(ledger["error"])
+        metrics.books(ledger["produced"], ledger["trained"], ledger["dropped"])
         metrics.env_steps(report["env_steps"])
         metrics.env_steps_target(report["max_env_steps"])
         metrics.iterations(report["iterations"])
         metrics.run_state(report["state"])
+        if report["seconds_left"] is not None:
+            metrics.left(report["seconds_left"])
         for role, count in report["restarts"].items():
             for _ in range(count - self._restarts.get(role, 0)):
                 metrics.restart(role)

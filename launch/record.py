@@ -7,6 +7,7 @@ closed from what is on disk: the actors' counter files and the learners' newest 
 
 import json
 import logging
+import statistics
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -102,6 +103,7 @@ class RunRecord:
             "wall_seconds": round(self.wall_seconds, 3),
             "win_rate": sum(won) / len(won),
             "return_mean": sum(returns) / len(returns),
+            "return_std": statistics.pstdev(returns),
             "length_mean": sum(lengths) / len(lengths),
             "episodes": len(won),
             "version": version,
@@ -155,8 +157,12 @@ class RunRecord:
                 total[phase] = total.get(phase, 0.0) + seconds
         return total
 
-    def write_summary(self, num_agents: int) -> dict[str, Any]:
+    def write_summary(self, num_agents: int, failure: str = "") -> dict[str, Any]:
         """Close the books and write `summary.json`, from what is on disk.
+
+        Args:
+            num_agents: K.
+            failure: why the run was given up, in one sentence; empty if it was not.
 
         Raises:
             RunDirectoryError: it cannot be written; the message names the file and the mend.
@@ -173,6 +179,7 @@ class RunRecord:
         summary = {
             "finished": env_steps >= self.config.max_env_steps
             and version in self.evaluated_versions,
+            "failure": failure,
             "env_steps": env_steps,
             "iterations": version,
             "wall_seconds": round(wall, 3),

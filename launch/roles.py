@@ -145,8 +145,9 @@ def head(chosen: HeadCommand) -> int:
     from rich.console import Console
 
     from dm2_dist.envs import make
-    from launch import head_main, host, local_run
+    from launch import head_main, host, local_run, report, roster
     from launch.head import Head
+    from launch.roster import Roster
     from monitoring.progress import ProgressView
 
     _use_keys(chosen.keys, "head")
@@ -161,13 +162,21 @@ def head(chosen: HeadCommand) -> int:
     with lock, host.interrupts() as presses, ProgressView(Console(), plain=chosen.plain) as view:
         view.event(f"run directory {root}; waiting for learners and actors at {chosen.listen}")
 
+        told = ""
+
         def on_turn(head: Head) -> None:
+            nonlocal told
+            if head.metrics_address != told:  # for `dm2 status`
+                told = head.metrics_address
+                with contextlib.suppress(OSError):
+                    roster.write(root, Roster(os.getpid(), told, "", {}))
             if presses.count:
                 head.drain("interrupted")
             head.done = head.done or presses.count > 1
             view.update(head.report())
 
         head_main.coordinate(directory, chosen.listen, metrics_port, time.time_ns(), on_turn)
+        report.write_at_end(root, lambda: presses.count > 1)
         return 130 if presses.count else 0
 
 

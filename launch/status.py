@@ -3,17 +3,25 @@
 Fed by `launch.head`; shown by `monitoring.progress`.
 """
 
+import signal
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dm2_dist.comms import messages
 from dm2_dist.comms.ledger import ENV_RESTART
 from dm2_dist.run_directory import RunDirectory
+from launch import host
 from launch.record import RunRecord, actor_counters
+from monitoring import wording
 
+SILENT_SECONDS = 3.0
+"""Everybody says something once a second; who has not for so long is named."""
 _SPEED_WINDOW_SECONDS = 15.0
+_NAMED = 8
+_CAUSE_LENGTH = 160
 
 
 @dataclass(slots=True)
@@ -80,6 +88,40 @@ def learners(peers: Mapping[str, Peer], num_agents: int) -> list[dict[str, Any]]
             }
         )
     return rows
+
+
+def silent(peers: Mapping[str, Peer], now: float) -> dict[str, float]:
+    """Who has said nothing for a while: name -> seconds, the longest first, at most eight.
+
+    now: monotonic seconds.
+    """
+    waits = {name: now - peer.last_heard for name, peer in list(peers.items())}
+    longest = sorted(waits.items(), key=lambda item: -item[1])[:_NAMED]
+    return {name: round(seconds, 1) for name, seconds in longest if seconds > SILENT_SECONDS}
+
+
+def death(name: str, exit_code: int, logs: Path) -> str:
+    """One sentence about the end of a child: who, of what, and where the rest is written.
+
+    Args:
+        name: of the process, for instance `actor-3`.
+        exit_code: as `multiprocessing` gives it: negative for a signal, never 0.
+        logs: the run's folder of log files.
+    """
+    log = logs / f"{name}.log"
+    if exit_code < 0:
+        return f"{name} was killed by {_signal_name(-exit_code)}; its log is {log}"
+    cause = wording.clean(host.last_error(log))
+    if len(cause) > _CAUSE_LENGTH:
+        cause = f"{cause[: _CAUSE_LENGTH - 1]}…"
+    return f"{name} failed: {cause}; see {log}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"
 
 
 def ledger(peers: Mapping[str, Peer], directory: RunDirectory) -> dict[str, Any]:

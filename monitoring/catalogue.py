@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dm2_dist.comms.ledger import ENV_RESTART
 from dm2_dist.comms.refusal import Reason
+from monitoring.time_budget import OTHER, START
 
 COUNTER = "counter"
 GAUGE = "gauge"
@@ -24,7 +25,8 @@ MAX_VALUES = 32
 LAG_BUCKETS = (0, 1, 2, 4, 8, 16, 32)
 RUN_STATES = ("starting", "training", "degraded", "draining", "finished", "failed")
 ACTOR_PHASES = ("wait_game", "wait_ticket", "wait_parameters", "play", "send", "settle")
-LEARNER_PHASES = ("wait_data", "prepare", "discriminator", "ppo", "checkpoint", "publish")
+LEARNER_PHASES = ("wait_data", "prepare", "discriminator", "ppo", "checkpoint")
+LEASE_OUTCOMES = ("fulfilled", "reissued")
 EPISODE_DROP_REASONS = (ENV_RESTART,)
 DROP_REASONS = tuple(reason.value for reason in Reason)
 LOSS_CAUSES = ("actor_died", "host_lost", "rolled_back")
@@ -102,7 +104,10 @@ _ACTOR_ROWS = (
     _actor("trajectories_unsettled", GAUGE, "trajectories",
            "Kept until settled: produced minus settled, at every scrape."),
     _actor("phase_seconds_total", COUNTER, "seconds",
-           "Time by what the actor did; the phases sum to its wall-clock.", "phase", *ACTOR_PHASES),
+           "Time by what the actor did; the phases sum to the age of the process.",
+           "phase", START, *ACTOR_PHASES, OTHER),
+    _actor("policy_version", GAUGE, "versions",
+           "Of the parameters in its newest training ticket, by agent.", "agent"),
     *_queues(ACTOR, ACTOR_QUEUES),
 )  # fmt: skip
 
@@ -112,14 +117,24 @@ _LEARNER_ROWS = (
     _learner("trajectories_trained_total", COUNTER, "trajectories", "In a committed update."),
     _learner("trajectories_dropped_total", COUNTER, "trajectories",
              "Not trained on, by reason.", "reason", *DROP_REASONS),
+    _learner("trajectories_resent_total", COUNTER, "trajectories",
+             "Copies of what is in hand or settled already; in no other count."),
+    _learner("received_messages_total", COUNTER, "messages", "From actors, of every kind."),
+    _learner("received_bytes_total", COUNTER, "bytes", "From actors, headers and bodies."),
+    _learner("published_bytes_total", COUNTER, "bytes",
+             "Parameters, once per version, however many actors listen."),
     _learner("trajectories_buffered", GAUGE, "trajectories", "Received, not yet trained on."),
     _learner("policy_version", GAUGE, "versions", "Newest committed parameter version."),
     _learner("policy_lag_versions", HISTOGRAM, "versions",
-             "Learner's version minus the version that played, once per iteration."),
+             "Learner's version minus the version that played, once per ticket."),
+    _learner("peer_lag_versions", HISTOGRAM, "versions",
+             "The same of every other agent's policy, once per ticket and agent."),
     _learner("iterations_total", COUNTER, "iterations", "Iterations trained by this process."),
     _learner("phase_seconds_total", COUNTER, "seconds",
-             "Time by what the learner did; the phases sum to its wall-clock.",
-             "phase", *LEARNER_PHASES),
+             "Time by what the learner did; the phases sum to the age of the process.",
+             "phase", START, *LEARNER_PHASES, OTHER),
+    _learner("commit_seconds_total", COUNTER, "seconds",
+             "Putting commits on disk and publishing them, beside the phases."),
     _learner("policy_loss", GAUGE, "1", "Clipped surrogate loss of the last iteration."),
     _learner("value_loss", GAUGE, "1", "Huber loss of the critic, in normalised units."),
     _learner("entropy", GAUGE, "nats", "Mean entropy of the policy over available actions."),
@@ -142,6 +157,9 @@ _LEARNER_ROWS = (
     _learner("statistic", GAUGE, "1", "Any other number of an iteration.", "statistic"),
     _learner("nonfinite_total", COUNTER, "gradient steps",
              "Skipped: the loss or a gradient was not finite, by network.", "what", *NETWORKS),
+    _learner("device_memory_bytes", GAUGE, "bytes",
+             "Of the GPU's memory, taken by tensors; absent without a GPU."),
+    _learner("device_memory_limit_bytes", GAUGE, "bytes", "All of the GPU's memory."),
     *_queues(LEARNER, LEARNER_QUEUES),
 )  # fmt: skip
 
@@ -152,18 +170,39 @@ _HEAD_ROWS = (
           "state", "waiting", "leased"),
     _head("head_ledger_error", GAUGE, "trajectories",
           "Produced minus trained, dropped, lost and in flight; not 0 means a bug."),
+    _head("head_trajectories_produced_total", COUNTER, "trajectories",
+          "By all actors, of living and dead processes."),
+    _head("head_trajectories_trained_total", COUNTER, "trajectories",
+          "By all learners, in commits on disk."),
+    _head("head_trajectories_dropped_total", COUNTER, "trajectories",
+          "By all learners and, as env_restart, by actors.", "reason",
+          *EPISODE_DROP_REASONS, *DROP_REASONS),
     _head("head_lost_total", COUNTER, "trajectories",
-          "Gone with the process that held them, by cause.", "cause", *LOSS_CAUSES),
+          "Gone with the process that held them, by cause; known once no learner can have them.",
+          "cause", *LOSS_CAUSES),
+    _head("head_leases_total", COUNTER, "tickets",
+          "Leases that ended since the head started: delivered, or given to somebody else.",
+          "outcome", *LEASE_OUTCOMES),
+    _head("head_played_env_steps_total", COUNTER, "environment steps",
+          "By all actors since the head started, of living and dead processes, all tickets."),
+    _head("head_played_episodes_total", COUNTER, "episodes", "The same in episodes."),
     _head("head_env_steps_total", COUNTER, "environment steps", "Training steps committed."),
     _head("head_env_steps_target", GAUGE, "environment steps", "The run ends there."),
+    _head("head_left_seconds", GAUGE, "seconds", "Until the run ends, at its present speed."),
     _head("head_iterations_total", COUNTER, "iterations", "Committed by every learner."),
     _head("eval_episodes_total", COUNTER, "episodes", "Greedy evaluation episodes, by result.",
           "result", "win", "loss"),
     _head("eval_return_mean", GAUGE, "reward per episode", "Of the newest evaluation."),
     _head("win_rate", GAUGE, "fraction", "Of the newest evaluation."),
+    _head("head_demonstrators_win_rate", GAUGE, "fraction",
+          "Of those whom the run imitates; absent if it imitates nobody."),
     _head("process_restarts_total", COUNTER, "processes", "Children started again, by role.",
           "role", *ROLES),
     _head("run_state", GAUGE, "0 or 1", "1 for the state the run is in.", "state", *RUN_STATES),
+    _head("run_max_lag_versions", GAUGE, "versions",
+          "Most that what is trained may be old, by the schedule."),
+    _head("head_disk_free_bytes", GAUGE, "bytes", "Free on the disk of the run directory."),
+    _head("head_disk_size_bytes", GAUGE, "bytes", "All of that disk."),
     *_queues(HEAD, HEAD_QUEUES)[1:],
 )  # fmt: skip
 
@@ -205,8 +244,9 @@ Generated by `python -m monitoring.metrics > docs/metrics.md`; a test compares t
 How to look at them: [watching.md](watching.md).
 
 Every process serves its own on `/metrics`. A scrape is one consistent cut of a process: identities
-such as produced = settled + unsettled hold in each. Sums over processes are not consistent cuts;
-judge the whole run by `dm2_head_ledger_error`. A label takes at most {MAX_VALUES} values; whatever
+such as produced = settled + unsettled hold in each. Sums over processes are not consistent cuts,
+and fall when a process is gone; judge the whole run by the head's totals and by
+`dm2_head_ledger_error`. A label takes at most {MAX_VALUES} values; whatever
 comes later is counted under `other`. Next to these, each process exports the usual
 `process_resident_memory_bytes`, `process_cpu_seconds_total`, `process_open_fds` and
 `process_start_time_seconds` (Linux only).

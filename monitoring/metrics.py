@@ -5,141 +5,20 @@ Fed by actors, learners and head; read by `monitoring.exporter` through `.regist
 `python -m monitoring.metrics` prints docs/metrics.md.
 """
 
-import bisect
-import contextlib
-import itertools
 import sys
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-import prometheus_client
-from prometheus_client import core
-from prometheus_client.registry import Collector
-
-import dm2_dist
 from monitoring import catalogue
-from monitoring.catalogue import Metric
+from monitoring.samples import Samples
+from monitoring.time_budget import TimeBudget
 
 
-class _Metrics(Collector):
-    """The values of one process behind one lock.
-
-    NOTE: values are kept here, not in prometheus_client's own counters, because those lock one by
-    one and a scrape between two of them would see a ledger that does not add up.
-    """
-
-    def __init__(self, role: str, constant: dict[str, str]) -> None:
-        self.registry = prometheus_client.CollectorRegistry()
-        self._role = role
-        self._constant = constant
-        self._lock = threading.RLock()
-        self._rows = {row.name: row for row in catalogue.TABLE if role in row.roles}
-        self._values = {name: _initial(row) for name, row in self._rows.items()}
-        self._lags = [0] * (len(catalogue.LAG_BUCKETS) + 1)
-        self._lag_sum = 0
-        self._set("dm2_build_info", 1, dm2_dist.__version__)
-        self.registry.register(self)
-        prometheus_client.ProcessCollector(registry=self.registry)
-
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Updates made inside reach a scrape all at once."""
-        with self._lock:
-            yield
-
-    def collect(self) -> Iterable[core.Metric]:
-        """Called by every scrape."""
-        with self._lock:
-            return [self._family(row) for row in self._rows.values()]
-
-    def queue(self, name: str, limit: int, used: int | None = None) -> None:
-        """A queue of this process.
-
-        Args:
-            name: one of `catalogue.ACTOR_QUEUES`, `LEARNER_QUEUES` or `HEAD_QUEUES`.
-            limit: bytes that it can hold at most.
-            used: bytes in it now; None where nobody can know, as inside ZeroMQ.
-        """
-        with self._lock:
-            self._set(f"dm2_{self._role}_queue_limit_bytes", limit, name)
-            if used is not None:
-                self._set(f"dm2_{self._role}_queue_bytes", used, name)
-
-    def message_refused(self, reason: str) -> None:
-        """A message was refused before it reached any book; not for actors."""
-        self._add("dm2_messages_refused_total", 1, reason)
-
-    def peer_refused(self, role: str) -> None:
-        """A peer was told that it may not take part; role: what it claimed to be."""
-        self._add("dm2_peers_refused_total", 1, role)
-
-    def peer_banned(self, role: str) -> None:
-        """A peer sent too many messages that were refused; role: one of `catalogue.PEER_ROLES`."""
-        self._add("dm2_peers_banned_total", 1, role)
-
-    def keys_refused(self, total: int) -> None:
-        """Connections refused for their key since the process started."""
-        self._raise("dm2_keys_refused_total", total)
-
-    def _add(self, name: str, amount: float, value: str = "") -> None:
-        assert amount >= 0, f"{name} counts upwards"
-        with self._lock:
-            key = self._key(name, value)
-            self._values[name][key] = self._values[name].get(key, 0) + amount
-
-    def _set(self, name: str, amount: float, value: str = "") -> None:
-        with self._lock:
-            self._values[name][self._key(name, value)] = amount
-
-    def _raise(self, name: str, total: float, value: str = "") -> None:
-        """Set a counter whose total is counted elsewhere; a smaller one would look like a reset."""
-        with self._lock:
-            key = self._key(name, value)
-            self._values[name][key] = max(total, self._values[name].get(key, 0))
-
-    def _replace(self, name: str, amounts: Mapping[str, float]) -> None:
-        """Set every value of a label; the ones not given become 0."""
-        with self._lock:
-            for value in {*self._values[name], *amounts}:
-                self._set(name, amounts.get(value, 0), value)
-
-    def _key(self, name: str, value: str) -> str:
-        known = self._values[name]
-        return value if value in known or len(known) < catalogue.MAX_VALUES - 1 else "other"
-
-    def _family(self, row: Metric) -> core.Metric:
-        names = [*self._constant, row.label] if row.label else [*self._constant]
-        constant = [*self._constant.values()]
-        if row.kind == catalogue.HISTOGRAM:
-            histogram = core.HistogramMetricFamily(row.name, row.help, labels=names)
-            histogram.add_metric(constant, self._buckets(), self._lag_sum)
-            return histogram
-        family: core.CounterMetricFamily | core.GaugeMetricFamily
-        if row.kind == catalogue.COUNTER:
-            family = core.CounterMetricFamily(row.name, row.help, labels=names)
-        else:
-            family = core.GaugeMetricFamily(row.name, row.help, labels=names)
-        for value, amount in self._values[row.name].items():
-            family.add_metric([*constant, value] if row.label else constant, amount)
-        return family
-
-    def _buckets(self) -> list[tuple[str, float]]:
-        bounds = [*map(str, catalogue.LAG_BUCKETS), "+Inf"]
-        return list(zip(bounds, itertools.accumulate(self._lags), strict=True))
-
-
-def _initial(row: Metric) -> dict[str, float]:
-    """Counters start at 0 wherever they can; gauges appear once they are known."""
-    if row.kind == catalogue.COUNTER and not row.label:
-        return {"": 0}
-    return dict.fromkeys(row.values, 0)
-
-
-class ActorMetrics(_Metrics):
-    """What one actor exports."""
+class ActorMetrics(Samples):
+    """What one actor exports; budget: where its time goes."""
 
     def __init__(self, run_id: str, actor: str) -> None:
-        super().__init__(catalogue.ACTOR, {"run_id": run_id, "actor": actor})
+        self.budget = TimeBudget(catalogue.ACTOR_PHASES)
+        super().__init__(catalogue.ACTOR, {"run_id": run_id, "actor": actor}, self.budget)
 
     def played(self, env_steps: int, episodes: int) -> None:
         """A ticket was played."""
@@ -157,15 +36,11 @@ class ActorMetrics(_Metrics):
             self._raise("dm2_actor_game_launches_total", launches)
             self._set("dm2_actor_game_memory_bytes", memory_bytes)
 
-    def phase(self, name: str, seconds: float) -> None:
-        """`seconds` more were spent in a phase of `catalogue.ACTOR_PHASES`."""
-        self._add("dm2_actor_phase_seconds_total", seconds, name)
-
-    def phases(self, totals: Mapping[str, float]) -> None:
-        """The same as `phase`, from totals since the process started."""
+    def policies(self, versions: Sequence[int]) -> None:
+        """A training ticket is played with these parameter versions, [K]."""
         with self._lock:
-            for name, seconds in totals.items():
-                self._raise("dm2_actor_phase_seconds_total", seconds, name)
+            for agent, version in enumerate(versions):
+                self._set("dm2_actor_policy_version", version, str(agent))
 
     def ledger(self, produced: int, settled: int, unsettled: int) -> None:
         """The books of this process, as totals since it started."""
@@ -175,11 +50,12 @@ class ActorMetrics(_Metrics):
             self._set("dm2_actor_trajectories_unsettled", unsettled)
 
 
-class LearnerMetrics(_Metrics):
-    """What the learner of one agent exports."""
+class LearnerMetrics(Samples):
+    """What the learner of one agent exports; budget: where its trainer's time goes."""
 
     def __init__(self, run_id: str, agent: int) -> None:
-        super().__init__(catalogue.LEARNER, {"run_id": run_id, "agent": str(agent)})
+        self.budget = TimeBudget(catalogue.LEARNER_PHASES)
+        super().__init__(catalogue.LEARNER, {"run_id": run_id, "agent": str(agent)}, self.budget)
 
     def received(self, count: int = 1) -> None:
         """Trajectories came off the wire."""
@@ -197,15 +73,27 @@ class LearnerMetrics(_Metrics):
         """So many trajectories wait for their iteration now."""
         self._set("dm2_learner_trajectories_buffered", count)
 
-    def phase(self, name: str, seconds: float) -> None:
-        """`seconds` more were spent in a phase of `catalogue.LEARNER_PHASES`."""
-        self._add("dm2_learner_phase_seconds_total", seconds, name)
-
-    def phases(self, totals: Mapping[str, float]) -> None:
-        """The same as `phase`, from totals since the process started."""
+    def message(self, num_bytes: int) -> None:
+        """A message of an actor came, whatever becomes of it."""
         with self._lock:
-            for name, seconds in totals.items():
-                self._raise("dm2_learner_phase_seconds_total", seconds, name)
+            self._add("dm2_learner_received_messages_total", 1)
+            self._add("dm2_learner_received_bytes_total", num_bytes)
+
+    def resent(self) -> None:
+        """A trajectory came that is in hand or settled already: its sender was in doubt."""
+        self._add("dm2_learner_trajectories_resent_total", 1)
+
+    def committed(self, seconds: float, published_bytes: int) -> None:
+        """A commit is on disk and its parameters are published."""
+        with self._lock:
+            self._add("dm2_learner_commit_seconds_total", seconds)
+            self._add("dm2_learner_published_bytes_total", published_bytes)
+
+    def device_memory(self, used: int, limit: int) -> None:
+        """Bytes of the GPU's memory that tensors of this process take, and all that it has."""
+        with self._lock:
+            self._set("dm2_learner_device_memory_bytes", used)
+            self._set("dm2_learner_device_memory_limit_bytes", limit)
 
     def nonfinite(self, what: str) -> None:
         """A gradient step of a network of `catalogue.NETWORKS` was skipped."""
@@ -215,13 +103,11 @@ class LearnerMetrics(_Metrics):
         """The process starts from a checkpoint of this version."""
         self._set("dm2_learner_policy_version", version)
 
-    def iteration(self, version: int, lag: int, metrics: Mapping[str, float]) -> None:
-        """An iteration was committed as `version`, on episodes played `lag` versions earlier."""
+    def iteration(self, version: int, metrics: Mapping[str, float]) -> None:
+        """An iteration was committed as `version`."""
         with self._lock:
             self._add("dm2_learner_iterations_total", 1)
             self._set("dm2_learner_policy_version", version)
-            self._lags[bisect.bisect_left(catalogue.LAG_BUCKETS, lag)] += 1
-            self._lag_sum += lag
             for name, number in metrics.items():
                 row = self._rows.get(f"dm2_learner_{name}")
                 if row is not None and row.kind == catalogue.GAUGE and not row.label:
@@ -229,8 +115,19 @@ class LearnerMetrics(_Metrics):
                 else:
                     self._set("dm2_learner_statistic", number, name)
 
+    def lag(self, own: Iterable[int], peers: Iterable[int]) -> None:
+        """Tickets were trained on that had been played so many versions earlier.
 
-class HeadMetrics(_Metrics):
+        Args:
+            own: lag of this agent's policy, once per ticket.
+            peers: lag of every other agent's policy, once per ticket and agent.
+        """
+        with self._lock:
+            self._histograms["dm2_learner_policy_lag_versions"].extend(own)
+            self._histograms["dm2_learner_peer_lag_versions"].extend(peers)
+
+
+class HeadMetrics(Samples):
     """What the head exports about the run as a whole."""
 
     def __init__(self, run_id: str, map_name: str) -> None:
@@ -248,9 +145,49 @@ class HeadMetrics(_Metrics):
         """What is missing from the books of the run."""
         self._set("dm2_head_ledger_error", error)
 
-    def lost(self, cause: str, count: int) -> None:
-        """Trajectories went down with the process that held them."""
-        self._add("dm2_head_lost_total", count, cause)
+    def books(self, produced: int, trained: int, dropped: Mapping[str, int]) -> None:
+        """Trajectories of the whole run so far, of living and dead processes."""
+        with self._lock:
+            self._raise("dm2_head_trajectories_produced_total", produced)
+            self._raise("dm2_head_trajectories_trained_total", trained)
+            for reason, count in dropped.items():
+                self._raise("dm2_head_trajectories_dropped_total", count, reason)
+
+    def losses(self, totals: Mapping[str, int]) -> None:
+        """Trajectories that went down with the process that held them, so far, by cause."""
+        with self._lock:
+            for cause, count in totals.items():
+                self._raise("dm2_head_lost_total", count, cause)
+
+    def played(self, env_steps: int, episodes: int) -> None:
+        """What all actors have played so far, of living and dead processes."""
+        with self._lock:
+            self._raise("dm2_head_played_env_steps_total", env_steps)
+            self._raise("dm2_head_played_episodes_total", episodes)
+
+    def leases(self, totals: Mapping[str, int]) -> None:
+        """Tickets leased so far, by what became of the lease."""
+        with self._lock:
+            for outcome, count in totals.items():
+                self._raise("dm2_head_leases_total", count, outcome)
+
+    def disk(self, free: int, size: int) -> None:
+        """Bytes free for the run directory, and all of its disk."""
+        with self._lock:
+            self._set("dm2_head_disk_free_bytes", free)
+            self._set("dm2_head_disk_size_bytes", size)
+
+    def max_lag(self, versions: int) -> None:
+        """The most versions that what is trained may be old."""
+        self._set("dm2_run_max_lag_versions", versions)
+
+    def demonstrators(self, win_rate: float) -> None:
+        """How often those win whom the run imitates."""
+        self._set("dm2_head_demonstrators_win_rate", win_rate)
+
+    def left(self, seconds: float) -> None:
+        """How long the run will still take at the present speed."""
+        self._set("dm2_head_left_seconds", seconds)
 
     def restart(self, role: str) -> None:
         """A child of this role was started again."""

@@ -19,6 +19,9 @@ _FILES = {
     "logs": "one file per process",
 }
 
+_PHASES = 4
+"""The largest shares of time are named, the others only together."""
+
 
 def summary_text(summary: Mapping[str, Any], run_directory: str) -> str:
     """The summary for people; names only the files that are there."""
@@ -31,6 +34,8 @@ def summary_text(summary: Mapping[str, Any], run_directory: str) -> str:
     lines += [_time(role, summary["time_share"].get(role, {})) for role in ("actor", "learner")]
     restarts = wording.counts(summary["restarts"])
     lines.append(f"  restarts  {restarts or 'none'}")
+    if not summary["finished"]:
+        lines.append(f"  go on     dm2 local --resume --run-dir {run_directory}")
     lines.append(f"  files     {run_directory}")
     present = [name for name in _FILES if (Path(run_directory) / name).exists()]
     lines += [f"            {name:18} {_FILES[name]}" for name in present]
@@ -38,7 +43,7 @@ def summary_text(summary: Mapping[str, Any], run_directory: str) -> str:
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
-    verb = "Finished" if summary["finished"] else "Stopped early; go on with --resume"
+    verb = "Finished" if summary["finished"] else "Stopped early"
     return (
         f"{verb}: {summary['env_steps']:,} env steps in {summary['iterations']:,} iterations, "
         f"{wording.duration(summary['wall_seconds'])} "
@@ -64,5 +69,7 @@ def _time(role: str, phases: Mapping[str, float]) -> str:
     parts: Sequence[tuple[str, float]] = sorted(
         wording.shares(phases).items(), key=lambda item: -item[1]
     )
-    words = ", ".join(f"{name} {wording.percent(share)}" for name, share in parts if share > 0)
-    return f"  {role + 's':9} {words or 'no time spent'}"
+    words = [f"{name} {wording.percent(share)}" for name, share in parts[:_PHASES] if share > 0]
+    rest = sum(share for _, share in parts[_PHASES:])
+    words += [f"others {wording.percent(rest)}"] if rest > 0 else []
+    return f"  {role + 's':9} {', '.join(words) or 'no time spent'}"

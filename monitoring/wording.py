@@ -5,6 +5,7 @@ Used by `monitoring.panel`, `monitoring.progress` and `monitoring.summary`.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 Phases = Mapping[str, float]
 """Seconds by phase."""
@@ -16,6 +17,7 @@ UNEVEN = 0.3
 SLOW_WIRE = 0.3
 """Share of an actor's time in sending that is too much."""
 
+_GOING_ON = ("starting", "training", "degraded")
 _ACTOR_WAITS = ("wait_ticket", "wait_parameters", "settle")
 _ACTIVITIES = {"wait_data": "collect", "checkpoint": "commit"}
 _LEVELS = "▁▂▃▄▅▆▇█"
@@ -26,6 +28,14 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def left(report: Mapping[str, Any]) -> str:
+    """Time left at the present pace, for instance `3:45 left`; "" if it is not known or over."""
+    seconds = report["seconds_left"]
+    if seconds is None or report["state"] not in _GOING_ON:
+        return ""
+    return f"{duration(seconds)} left"
 
 
 def percent(fraction: float | None) -> str:
@@ -46,10 +56,45 @@ def counts(amounts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {amount:,}" for name, amount in ordered if amount)
 
 
+def clean(text: str) -> str:
+    """One line that a terminal only shows: what would move its cursor or its colours is `?`."""
+    return "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
+
+
 def sparkline(fractions: Sequence[float], width: int) -> str:
     """The last `width` values between 0 and 1 as bars."""
     top = len(_LEVELS) - 1
-    return "".join(_LEVELS[min(top, int(value * len(_LEVELS)))] for value in fractions[-width:])
+    newest = fractions[-width:] if width > 0 else ()
+    return "".join(_LEVELS[min(top, int(value * len(_LEVELS)))] for value in newest)
+
+
+def silence(silent: Mapping[str, float]) -> str:
+    """Who says nothing and for how long, for instance `actor-3 for 4 s, learner-0 for 1:12`."""
+    return ", ".join(f"{name} for {_short(seconds)}" for name, seconds in silent.items())
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 59.5 else duration(seconds)
+
+
+def lag(metrics: Sequence[Mapping[str, float]]) -> str:
+    """How old the policies were that played what the learners trained on last; "" if not known.
+
+    metrics: of each learner. The means are averaged, of the largest the largest is named, of the
+    effective sample sizes the smallest.
+    """
+    parts = []
+    for name, who in (("lag", "own"), ("peer_lag", "others'")):
+        means = [known[f"{name}_mean"] for known in metrics if f"{name}_mean" in known]
+        largest = [known[f"{name}_max"] for known in metrics if f"{name}_max" in known]
+        if means and largest:
+            parts.append(f"{who} {sum(means) / len(means):.1f}, max {max(largest):.0f}")
+    sizes = [
+        known["effective_sample_size"] for known in metrics if "effective_sample_size" in known
+    ]
+    if parts and sizes:
+        parts.append(f"effective sample {percent(min(sizes))}")
+    return " · ".join(parts)
 
 
 def shares(phases: Phases) -> dict[str, float]:

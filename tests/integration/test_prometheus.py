@@ -195,7 +195,7 @@ def test_the_configuration_is_valid() -> None:
 
 def test_the_exposition_is_valid() -> None:
     learner = LearnerMetrics("r1", 0)
-    learner.iteration(1, 0, {"entropy": 1.0, "policy_loss": float("nan")})
+    learner.iteration(1, {"entropy": 1.0, "policy_loss": float("nan")})
     with serving(learner.registry) as server:
         assert _promtool("check", "metrics", text=get(server.address, "/metrics")[1]) == ""
 
@@ -260,11 +260,13 @@ def run_of_three() -> Iterator[Exporter]:
         HeadMetrics("r1", "3m"),
     )
     actor.played(1200, 40)
-    actor.phases({"play": 3.0, "wait_ticket": 1.0})
+    actor.budget.enter("play")
+    actor.policies([5, 4, 5])
     learner.received(10)
     learner.trained(8)
     learner.dropped("stale", 2)
-    learner.iteration(5, 1, {"entropy": 1.25})
+    learner.iteration(5, {"entropy": 1.25})
+    learner.lag([1], [0])
     head.run_state("training")
     head.evaluation(24, 32, 17.5)
     head.restart("actor")
@@ -294,10 +296,8 @@ def test_prometheus_finds_and_reads_a_run(tmp_path: Path) -> None:
             ("head", "head", "r1"),
         }
         assert value(address, "sum by (run_id) (dm2_actor_env_steps_total)") == 1200
-        assert value(
-            address,
-            'sum(dm2_actor_phase_seconds_total{phase="play"}) / sum(dm2_actor_phase_seconds_total)',
-        ) == pytest.approx(0.75)
+        assert value(address, 'dm2_actor_phase_seconds_total{phase="play"}') > 0
+        assert value(address, 'dm2_actor_policy_version{agent="1"}') == 4
         assert value(address, 'dm2_learner_policy_version{agent="2"}') == 5
         assert value(address, 'dm2_learner_policy_lag_versions_bucket{le="1"}') == 1
         assert value(address, 'dm2_learner_trajectories_dropped_total{reason="stale"}') == 2

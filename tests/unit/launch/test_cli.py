@@ -23,7 +23,7 @@ from launch.cli import main
 COMMANDS = {
     *("local", "record", "evaluate", "curves", "presets", "show-config", "bench", "replay"),
     *("doctor", "sc2-standin", "chaos", "keys", "head", "learner", "actor"),
-    *("status", "top"),
+    *("status", "top", "report"),
 }
 LOCAL_FLAGS = """
     --help --actors --run-dir --resume --metrics-port --plain --json

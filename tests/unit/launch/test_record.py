@@ -221,6 +221,7 @@ def test_a_finished_run_is_summarised_from_what_is_on_disk(run_record, directory
     assert speed > 0.0
     assert summary == {
         "finished": True,
+        "failure": "",
         "env_steps": 100,
         "iterations": 2,
         "win_rate": pytest.approx(1 / 3),

@@ -15,6 +15,7 @@ _REPORT: dict[str, Any] = {
     "preset": "quickstart",
     "seed": 7,
     "state": "training",
+    "phase": "run",
     "wall_seconds": 75.0,
     "env_steps": 250_000,
     "max_env_steps": 1_000_000,
@@ -85,6 +86,8 @@ _REPORT: dict[str, Any] = {
         "error": 0,
     },
     "restarts": {"actor": 0, "learner": 0, "head": 0},
+    "silent": {},
+    "demonstrators": None,
     "events": [],
 }
 

@@ -9,7 +9,7 @@ from prometheus_client import parser
 
 from dm2_dist import __version__
 from dm2_dist.comms import ledger
-from monitoring import catalogue, exporter
+from monitoring import catalogue, exporter, time_budget
 from monitoring.metrics import ActorMetrics, HeadMetrics, LearnerMetrics
 
 ROOT = Path(__file__).parents[3]
@@ -73,14 +73,18 @@ def test_an_actors_ledger_is_set_as_totals(actor: ActorMetrics) -> None:
 
 
 @pytest.mark.parametrize("role", ["actor", "learner"])
-def test_phases_add_up(role: str, actor: ActorMetrics, learner: LearnerMetrics) -> None:
+def test_the_phases_sum_to_the_age_of_the_process(
+    role: str, actor: ActorMetrics, learner: LearnerMetrics
+) -> None:
     source = actor if role == "actor" else learner
-    phase = "play" if role == "actor" else "ppo"
-    source.phase(phase, 1.5)
-    source.phase(phase, 0.25)
-    assert read(source, f"dm2_{role}_phase_seconds_total", phase=phase) == 1.75
-    source.phases({phase: 4.0})
-    assert read(source, f"dm2_{role}_phase_seconds_total", phase=phase) == 4.0
+    source.budget.enter("play" if role == "actor" else "ppo")
+    before = time_budget.process_age()
+    [family] = [
+        family for family in source.registry.collect() if family.name == f"dm2_{role}_phase_seconds"
+    ]
+    assert before <= sum(sample.value for sample in family.samples) <= time_budget.process_age()
+    assert before > 0.1
+    assert all(sample.value > 0 for sample in family.samples if sample.labels["phase"] == "start")
 
 
 def test_the_learners_books_count_what_happens(learner: LearnerMetrics) -> None:
@@ -100,8 +104,9 @@ def test_the_learners_books_count_what_happens(learner: LearnerMetrics) -> None:
 def test_an_iteration_moves_version_lag_and_gauges(learner: LearnerMetrics) -> None:
     learner.resumed(6)
     assert read(learner, "dm2_learner_policy_version") == 6
-    learner.iteration(7, 0, {"entropy": 1.25, "approx_kl": 0.01})
-    learner.iteration(8, 3, {"entropy": 1.0, "new_number": 5.0})
+    learner.iteration(7, {"entropy": 1.25, "approx_kl": 0.01})
+    learner.lag([0, 3], [1])
+    learner.iteration(8, {"entropy": 1.0, "new_number": 5.0})
     assert read(learner, "dm2_learner_iterations_total") == 2
     assert read(learner, "dm2_learner_policy_version") == 8
     assert read(learner, "dm2_learner_entropy") == 1.0
@@ -114,16 +119,18 @@ def test_an_iteration_moves_version_lag_and_gauges(learner: LearnerMetrics) -> N
     assert [*buckets.values()] == [1, 1, 1, 2, 2, 2, 2, 2]
     assert read(learner, "dm2_learner_policy_lag_versions_sum") == 3
     assert read(learner, "dm2_learner_policy_lag_versions_count") == 2
+    assert read(learner, "dm2_learner_peer_lag_versions_sum") == 1
+    assert read(learner, "dm2_learner_peer_lag_versions_bucket", le="0") == 0
 
 
 def test_a_lag_beyond_the_last_bucket_is_still_counted(learner: LearnerMetrics) -> None:
-    learner.iteration(100, 33, {})
+    learner.lag([33], [])
     assert read(learner, "dm2_learner_policy_lag_versions_bucket", le="32") == 0
     assert read(learner, "dm2_learner_policy_lag_versions_bucket", le="+Inf") == 1
 
 
 def test_a_statistic_cannot_overwrite_the_books(learner: LearnerMetrics) -> None:
-    learner.iteration(1, 0, {"iterations_total": 99.0, "statistic": 3.0, "phase_seconds_total": 1})
+    learner.iteration(1, {"iterations_total": 99.0, "statistic": 3.0, "phase_seconds_total": 1})
     assert read(learner, "dm2_learner_iterations_total") == 1
     assert read(learner, "dm2_learner_statistic", statistic="iterations_total") == 99.0
     assert read(learner, "dm2_learner_statistic", statistic="statistic") == 3.0
@@ -141,8 +148,8 @@ def test_states_not_given_are_zero(head: HeadMetrics) -> None:
 
 
 def test_the_head_counts_losses_restarts_and_progress(head: HeadMetrics) -> None:
-    head.lost("actor_died", 2)
-    head.lost("actor_died", 3)
+    head.losses({"actor_died": 5})
+    head.losses({"actor_died": 4})
     head.restart("actor")
     head.restart("actor")
     head.restart("learner")
@@ -180,18 +187,71 @@ def test_the_run_is_in_exactly_one_state(head: HeadMetrics) -> None:
         head.run_state("asleep")
 
 
+def test_an_actor_shows_the_policies_that_it_plays(actor: ActorMetrics) -> None:
+    actor.policies([7, 6])
+    actor.policies([8, 6])
+    assert read(actor, "dm2_actor_policy_version", agent="0") == 8
+    assert read(actor, "dm2_actor_policy_version", agent="1") == 6
+
+
+def test_a_learner_counts_its_traffic_and_its_commits(learner: LearnerMetrics) -> None:
+    learner.message(1000)
+    learner.message(24)
+    learner.resent()
+    learner.committed(0.25, published_bytes=500)
+    learner.committed(0.5, published_bytes=500)
+    learner.device_memory(used=3, limit=8)
+    assert read(learner, "dm2_learner_received_messages_total") == 2
+    assert read(learner, "dm2_learner_received_bytes_total") == 1024
+    assert read(learner, "dm2_learner_trajectories_resent_total") == 1
+    assert read(learner, "dm2_learner_trajectories_received_total") == 0
+    assert read(learner, "dm2_learner_commit_seconds_total") == 0.75
+    assert read(learner, "dm2_learner_published_bytes_total") == 1000
+    assert read(learner, "dm2_learner_device_memory_bytes") == 3
+    assert read(learner, "dm2_learner_device_memory_limit_bytes") == 8
+
+
+def test_the_heads_totals_outlive_the_processes_they_come_from(head: HeadMetrics) -> None:
+    head.books(produced=100, trained=80, dropped={"stale": 3})
+    head.books(produced=100, trained=60, dropped={})  # a learner is down, its books are not heard
+    head.played(env_steps=5000, episodes=50)
+    head.played(env_steps=4000, episodes=40)
+    head.leases({"fulfilled": 30, "reissued": 2})
+    assert read(head, "dm2_head_trajectories_produced_total") == 100
+    assert read(head, "dm2_head_trajectories_trained_total") == 80
+    assert read(head, "dm2_head_trajectories_dropped_total", reason="stale") == 3
+    assert read(head, "dm2_head_trajectories_dropped_total", reason="env_restart") == 0
+    assert read(head, "dm2_head_played_env_steps_total") == 5000
+    assert read(head, "dm2_head_played_episodes_total") == 50
+    assert read(head, "dm2_head_leases_total", outcome="reissued") == 2
+
+
+def test_the_head_shows_what_it_knows_of_the_run(head: HeadMetrics) -> None:
+    assert absent(head, "dm2_head_demonstrators_win_rate")
+    assert absent(head, "dm2_head_left_seconds")
+    head.demonstrators(0.9)
+    head.left(60.0)
+    head.max_lag(1)
+    head.disk(free=10, size=100)
+    assert read(head, "dm2_head_demonstrators_win_rate") == 0.9
+    assert read(head, "dm2_head_left_seconds") == 60.0
+    assert read(head, "dm2_run_max_lag_versions") == 1
+    assert read(head, "dm2_head_disk_free_bytes") == 10
+    assert read(head, "dm2_head_disk_size_bytes") == 100
+
+
 def test_totals_never_go_back(head: HeadMetrics, actor: ActorMetrics) -> None:
     head.env_steps(500)
     head.env_steps(400)
     assert read(head, "dm2_head_env_steps_total") == 500
-    actor.phases({"play": 2.0})
-    actor.phases({"play": 1.0})
-    assert read(actor, "dm2_actor_phase_seconds_total", phase="play") == 2.0
+    actor.ledger(produced=2, settled=2, unsettled=0)
+    actor.ledger(produced=1, settled=1, unsettled=0)
+    assert read(actor, "dm2_actor_trajectories_produced_total") == 2
 
 
-def test_counters_refuse_to_count_down(head: HeadMetrics) -> None:
+def test_counters_refuse_to_count_down(learner: LearnerMetrics) -> None:
     with pytest.raises(AssertionError, match="counts upwards"):
-        head.lost("actor_died", -1)
+        learner.dropped("stale", -1)
 
 
 def test_unknown_gauges_are_absent_and_counters_zero(
@@ -252,6 +312,7 @@ def test_registries_are_private(actor: ActorMetrics) -> None:
 def _exercise_actor() -> ActorMetrics:
     source = ActorMetrics("r1", "actor-3")
     source.ledger(1, 1, 0)
+    source.policies([3, 4])
     source.game(1, 2**30)
     source.queue("unsettled", limit=8, used=4)
     return source
@@ -261,8 +322,9 @@ def _exercise_learner() -> LearnerMetrics:
     source = LearnerMetrics("r1", 2)
     source.buffered(1)
     source.queue("buffer", limit=8, used=4)
+    source.device_memory(1, 2)
     gauges = [row for row in catalogue.TABLE if row.name.startswith("dm2_learner_")]
-    source.iteration(1, 0, {row.name.removeprefix("dm2_learner_"): 0.5 for row in gauges})
+    source.iteration(1, {row.name.removeprefix("dm2_learner_"): 0.5 for row in gauges})
     return source
 
 
@@ -271,6 +333,10 @@ def _exercise_head() -> HeadMetrics:
     source.ledger_error(0)
     source.queue("to_peers", limit=8)
     source.env_steps_target(1)
+    source.disk(free=1, size=2)
+    source.max_lag(1)
+    source.left(2.0)
+    source.demonstrators(0.9)
     source.evaluation(1, 2, 3.0)
     return source
 

@@ -1,4 +1,5 @@
 import io
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -132,15 +133,98 @@ def test_a_terminal_gets_plain_lines_where_asked_or_needed(
     assert screen.lines[0].startswith("[1:15] training: ")
 
 
-def test_only_the_last_three_events_stay(make_report: MakeReport) -> None:
+def events_of(screen: Screen) -> list[str]:
+    return [line.strip("│ ") for line in screen.last_panel if "event " in line]
+
+
+def test_the_newest_events_stay_as_far_as_there_is_room(make_report: MakeReport) -> None:
+    report = make_report(events=[f"event {number}" for number in range(10)])
+    for height, shown in ((14, 3), (20, 5), (40, 8)):
+        screen = Screen(terminal=True, height=height)
+        with ProgressView(screen.console) as view:
+            view.update(report)
+        assert events_of(screen) == [f"· event {number}" for number in range(10 - shown, 10)]
+
+
+def test_a_long_event_takes_two_lines_at_most(make_report: MakeReport) -> None:
     screen = Screen(terminal=True)
     with ProgressView(screen.console) as view:
-        view.update(make_report(events=[f"event {number}" for number in range(5)]))
-    assert [line.strip("│ ") for line in screen.last_panel if "event " in line] == [
-        "· event 2",
-        "· event 3",
-        "· event 4",
-    ]
+        view.update(make_report(events=["event 1", "event 2 " + "word " * 40]))
+    first, second = events_of(screen)
+    assert (first, second) == ("· event 1", f"· event 2 {'word ' * 13}".rstrip())
+    [rest] = [line for line in screen.last_panel if line.startswith("│   word")]
+    assert rest.rstrip("│ ").endswith("…")
+
+
+def test_escape_codes_in_an_event_are_harmless(make_report: MakeReport) -> None:
+    screen = Screen(terminal=False)
+    with ProgressView(screen.console) as view:
+        view.event("\x1b[2Jgone\nagain")
+        view.update(make_report(events=["\x07ding"]))
+    assert "[0:00] ?[2Jgone again" in screen.lines
+    assert any(line.endswith("?ding") for line in screen.lines)
+
+
+def objects(screen: Screen) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in screen.lines]
+
+
+def test_json_lines_say_everything_and_the_news_once(make_report: MakeReport) -> None:
+    screen = Screen(terminal=True)  # asked for, it is also written to a terminal
+    first, second = make_report()["evaluations"]
+    with ProgressView(screen.console, json=True) as view:
+        view.event("starting 32 actors")
+        view.update(make_report(wall_seconds=1.0, evaluations=[first], events=["a"]))
+        view.update(make_report(wall_seconds=2.0, evaluations=[first], events=["a"]))
+        view.update(make_report(wall_seconds=3.0, evaluations=[first, second], events=["a", "b"]))
+        view.update(make_report(wall_seconds=11.0, evaluations=[first, second], events=["a", "b"]))
+    event, *told = objects(screen)
+    assert event == {"kind": "event", "wall_seconds": 0.0, "text": "starting 32 actors"}
+    assert [line["wall_seconds"] for line in told] == [1.0, 3.0, 11.0]
+    assert [line["events"] for line in told] == [["a"], ["b"], []]
+    assert [line["evaluations"] for line in told] == [[first], [second], []]
+    assert told[0].keys() == make_report().keys() | {"kind", "bottleneck"}
+    assert told[0]["bottleneck"].startswith("learners are the bottleneck")
+
+
+def test_json_has_null_for_what_is_not_a_number(make_report: MakeReport) -> None:
+    report = make_report()
+    report["learners"][0]["metrics"] = {"policy_loss": float("nan"), "entropy": float("-inf")}
+    screen = Screen(terminal=False)
+    with ProgressView(screen.console, json=True) as view:
+        view.update(report)
+    assert objects(screen)[0]["learners"][0]["metrics"] == {"policy_loss": None, "entropy": None}
+
+
+def test_plain_lines_name_the_silent(make_report: MakeReport) -> None:
+    screen = Screen(terminal=False)
+    with ProgressView(screen.console) as view:
+        view.update(make_report(silent={"actor-3": 4.2}))
+    assert "; 32 actors; silent: actor-3 for 4 s; " in screen.text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_one_report_can_be_printed_alone(make_report: MakeReport, encoding: str) -> None:
+    screen = Screen(terminal=False, encoding=encoding)
+    report = make_report(demonstrators=0.8, events=["a", "b"], silent={"learner-1": 72.0})
+    progress.show_once(report, screen.console, plain=False, json=False)
+    text = screen.text
+    bars = "▇▅│▇" if encoding == "utf-8" else "64|6"
+    assert f"return 12.50  {bars}\n" in text
+    assert "silent    learner-1 for 1:12" in text
+    assert "250,000 of 1,000,000 env steps, 25 %" in text
+    assert "learners are the bottleneck: busy 97 % of the time, actors wait 61 %" in text
+    assert text.splitlines()[-2:] == (["· a", "· b"] if encoding == "utf-8" else ["- a", "- b"])
+    assert not any(line.endswith(" ") for line in screen.lines)
+
+
+def test_one_report_on_a_terminal_is_a_panel(make_report: MakeReport) -> None:
+    screen = Screen(terminal=True)
+    progress.show_once(make_report(), screen.console, plain=False, json=False)
+    assert screen.lines[0].startswith("╭─ 3m · dm2")
+    plain = Screen(terminal=True)
+    progress.show_once(make_report(), plain.console, plain=True, json=False)
+    assert plain.lines[0].startswith("3m · dm2")
 
 
 def test_a_low_terminal_gets_fewer_lines(make_report: MakeReport) -> None:

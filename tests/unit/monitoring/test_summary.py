@@ -68,6 +68,7 @@ def test_books_that_do_not_close_are_shouted(summary: dict[str, Any], tmp_path: 
 def test_a_run_stopped_early_says_how_to_go_on(summary: dict[str, Any], tmp_path: Path) -> None:
     summary |= {"finished": False, "win_rate": None, "win_rate_best": None, "time_share": {}}
     text = summary_text(summary, str(tmp_path))
-    assert text.startswith("Stopped early; go on with --resume: 1,003,520 env steps")
+    assert text.startswith("Stopped early: 1,003,520 env steps")
+    assert f"  go on     dm2 local --resume --run-dir {tmp_path}" in text
     assert "win rate  - at the end, - at best" in text
     assert "actors    no time spent" in text

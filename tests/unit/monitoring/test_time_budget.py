@@ -1,0 +1,111 @@
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.time_budget import TimeBudget, process_age
+
+PHASES = ("wait", "work", "more")
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def budget(clock: Clock, age: float = 0.0) -> TimeBudget:
+    return TimeBudget(PHASES, clock, age)
+
+
+def test_what_is_under_way_counts_already() -> None:
+    clock = Clock()
+    source = budget(clock, age=5.0)
+    clock.now += 1.0
+    source.enter("wait")
+    clock.now += 2.0
+    assert source.totals() == {"start": 6.0, "wait": 2.0, "work": 0.0, "more": 0.0, "other": 0.0}
+    clock.now += 1.0
+    source.enter("work")
+    clock.now += 4.0
+    assert source.named() == {"wait": 3.0, "work": 4.0, "more": 0.0}
+
+
+def test_unknown_time_is_split_when_it_is_over() -> None:
+    clock = Clock()
+    source = budget(clock)
+    source.enter_unknown()
+    clock.now += 10.0
+    assert sum(source.totals().values()) == 0.0
+    source.split({"work": 6.0, "more": 3.0})
+    assert source.totals() == {"start": 0.0, "wait": 0.0, "work": 6.0, "more": 3.0, "other": 1.0}
+    clock.now += 2.0
+    assert source.totals()["other"] == 3.0
+
+
+def test_unknown_time_that_nobody_splits_is_other() -> None:
+    clock = Clock()
+    source = budget(clock)
+    source.enter_unknown()
+    clock.now += 10.0
+    source.enter("wait")
+    assert source.totals()["other"] == 10.0
+
+
+def test_what_does_not_belong_is_refused() -> None:
+    source = budget(Clock())
+    with pytest.raises(AssertionError, match="no phase"):
+        source.enter("lunch")
+    with pytest.raises(AssertionError, match="no phases"):
+        source.split({"lunch": 1.0})
+    with pytest.raises(AssertionError, match="needs no splitting"):
+        source.split({"work": 1.0})
+
+
+_seconds = st.floats(0.0, 1000.0)
+_turn = st.one_of(
+    st.tuples(st.sampled_from(PHASES), _seconds),
+    st.tuples(st.fixed_dictionaries({"work": _seconds, "more": _seconds}), _seconds),
+)
+
+
+@given(st.lists(_turn, max_size=20), _seconds)
+def test_the_phases_sum_to_the_age_and_none_ever_falls(
+    turns: list[tuple[str | dict[str, float], float]], age: float
+) -> None:
+    clock = Clock()
+    source = budget(clock, age)
+    begun, before = clock.now - age, source.totals()
+    for what, seconds in turns:
+        if isinstance(what, str):
+            source.enter(what)
+            clock.now += seconds
+        else:
+            source.enter_unknown()
+            clock.now += seconds
+            source.split(what)  # also where the parts say more than the clock
+        totals = source.totals()
+        assert sum(totals.values()) == pytest.approx(clock.now - begun, abs=1e-6)
+        assert all(totals[phase] >= before[phase] for phase in totals)
+        before = totals
+
+
+def test_the_age_of_a_process_is_that_of_the_process_itself() -> None:
+    began = time.monotonic()
+    program = (
+        "import time; time.sleep(0.5); from monitoring import time_budget;"
+        "print(time_budget.process_age())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    lived = time.monotonic() - began
+    assert 0.5 <= float(done.stdout) <= lived + 0.02
+    assert process_age() > lived
