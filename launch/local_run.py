@@ -29,7 +29,7 @@ from dm2_dist.envs.starcraft import site as sites
 from dm2_dist.run_directory import RunDirectory
 from launch import head_main, host, machine, placement, production, report, roster, warm_context
 from launch.placement import Wishes
-from launch.record import RunRecord
+from launch.record import conclude
 from launch.roster import Roster, RosterError
 from launch.status import death
 from launch.supervisor import ChildSpec, Exit, Supervisor
@@ -102,9 +102,7 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
                 orphan.reap(games)  # nor does a game of a child that was killed
                 for agent in range(spec.num_agents):
                     checkpoint.tidy(directory.checkpoints(agent))  # nor a draft of one
-        if not launcher.head_done:
-            record = replace(RunRecord.open(directory, config), restarts=launcher.restarts)
-            record.write_summary(spec.num_agents)
+        conclude(directory, config, spec.num_agents, launcher.restarts, told=launcher.head_done)
         report.write_at_end(root, lambda: presses.count > 1)
     if launcher.failure:
         raise host.RunFailedError(launcher.failure)
@@ -154,8 +152,7 @@ class _Launcher:
         self._num_actors, self._config, self._folder = num_actors, config, folder
         self._directory = directory
         self._metrics_port = metrics_port
-        summary = directory.read_summary() or {}
-        self._supervisor = Supervisor(summary.get("restarts", {}))
+        self._supervisor = Supervisor((directory.read_summary() or {}).get("restarts", {}))
         self._address = f"ipc://{folder}/head"
         self._head = Dealer(self._address, b"launcher")
         self._ending = False

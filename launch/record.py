@@ -200,10 +200,7 @@ class RunRecord:
                 for agent, commit in commits.items()
             },
         }
-        try:
-            write_atomically(self.directory.summary, json.dumps(summary, indent=2).encode())
-        except OSError as error:
-            raise RunDirectoryError(child.explain(error)) from error
+        _write_summary(self.directory, summary)
         return summary
 
 
@@ -271,3 +268,42 @@ def _steps_until(version: int, facts: Mapping[str, Any]) -> int:
         return 0
     known = facts["env_steps"] if int(facts["version"]) == version else None
     return int(facts["history"].get(str(version), 0) if known is None else known)
+
+
+def conclude(
+    directory: RunDirectory,
+    config: RunConfig,
+    num_agents: int,
+    restarts: Mapping[str, int],
+    *,
+    told: bool,
+) -> None:
+    """See to the summary when no process of the run is left.
+
+    A head that was itself started again in the last moments of a run knows of no restart before.
+
+    Args:
+        directory: of the run.
+        config: of the run.
+        num_agents: K.
+        restarts: by role, as its launcher counted them.
+        told: whether the head has written a summary.
+
+    Raises:
+        RunDirectoryError: see `RunRecord.write_summary`.
+    """
+    summary = directory.read_summary() if told else None
+    if summary is None:
+        record = RunRecord.open(directory, config)
+        record.restarts |= dict(restarts)
+        record.write_summary(num_agents)
+    elif summary["restarts"] | dict(restarts) != summary["restarts"]:
+        summary["restarts"] |= dict(restarts)
+        _write_summary(directory, summary)
+
+
+def _write_summary(directory: RunDirectory, summary: Mapping[str, Any]) -> None:
+    try:
+        write_atomically(directory.summary, json.dumps(summary, indent=2).encode())
+    except OSError as error:
+        raise RunDirectoryError(child.explain(error)) from error

@@ -8,6 +8,7 @@ found out by asking there. What is over is shown from the files (`launch.past_ru
 import http.client
 import json
 import re
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -110,6 +111,8 @@ def top(words: Sequence[str]) -> int:
     )
     source = _source(chosen.run)
     report = _patiently(source)
+    # A shell that starts a command in the background makes it deaf to Ctrl-C; here it is the end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with ProgressView(Console(), plain=chosen.plain, json=chosen.json) as view:
             view.update(report)

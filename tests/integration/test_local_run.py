@@ -150,7 +150,8 @@ def test_free_actors_lag_no_more_than_is_allowed(launch: Callable[..., Run]) -> 
 
 
 def test_free_actors_and_their_learners_may_die(launch: Callable[..., Run]) -> None:
-    run = launch("free", "--actors", "3", "--schedule", "async", "--asynchrony.max-lag", "3")
+    words = ("--schedule", "async", "--asynchrony.max-lag", "3", "--max-env-steps", "8000")
+    run = launch("free", "--actors", "3", *words)
     for count, name in enumerate(["actor-1", "learner-2", "head-0", "actor-0"]):
         run.until(lambda count=count: run.iteration() > count)
         os.kill(run.pid_of(name), signal.SIGKILL)

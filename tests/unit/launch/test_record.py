@@ -15,7 +15,7 @@ from dm2_dist.config import RunConfig
 from dm2_dist.run_directory import RunDirectory, RunDirectoryError
 from dm2_dist.sections import EvaluationConfig
 from launch import record
-from launch.record import RunRecord
+from launch.record import RunRecord, conclude
 
 K = 2
 CONFIG = RunConfig(max_env_steps=100, evaluation=EvaluationConfig(episodes=3))
@@ -377,3 +377,15 @@ def test_whole_files_are_left_alone(directory):
     before = directory.metrics.stat()
     RunRecord.open(directory, CONFIG)
     assert directory.metrics.stat().st_ino == before.st_ino
+
+
+def test_restarts_that_the_last_head_did_not_hear_of_are_put_right(run_record, directory):
+    run_record.restarts = {"actor": 1}
+    run_record.write_summary(K)
+    conclude(directory, CONFIG, K, {"actor": 3, "head": 2}, told=True)
+    assert directory.read_summary()["restarts"] == {"actor": 3, "learner": 0, "head": 2}
+
+
+def test_a_summary_that_no_head_could_write_is_written_at_the_end(run_record, directory):
+    conclude(directory, CONFIG, K, {"actor": 3}, told=False)
+    assert directory.read_summary()["restarts"] == {"actor": 3, "learner": 0}
