@@ -91,16 +91,20 @@ class ActorSession:
         self._playing = None
         while True:
             self._check_leaving()
-            if self._leases:
+            if self._leases and not self.book.is_full:
                 self._playing = self._leases.popleft()
                 self._waiting = bool(self._leases)
                 return self._playing
-            self.want()
+            self.want(in_hand=0)
             self.pump(0.2)
 
-    def want(self) -> None:
-        """Ask for the next ticket, unless that is asked for already or the books are full."""
-        if not self._waiting and self._head.welcome is not None and not self.book.is_full:
+    def want(self, in_hand: int) -> None:
+        """Ask for the next ticket, unless that is asked for already or the books would be full.
+
+        Args:
+            in_hand: tickets that are played and not in the books yet.
+        """
+        if not self._waiting and self._head.welcome is not None and self.book.room > in_hand:
             self._waiting = self._head.send(messages.Want(source=self.source))
 
     def parameters(self, ticket: Ticket) -> tuple[Ticket, list[Parameters]] | None:
@@ -128,7 +132,7 @@ class ActorSession:
 
     def deliver(self, ticket: Ticket, slices: Sequence[Slice]) -> None:
         """Enter a played ticket into the books and send each agent's slice to its learner."""
-        self.want()  # the head answers while the slices are packed
+        self.want(in_hand=1)  # the head answers while the slices are packed
         for agent, part in enumerate(slices):
             tensors, body, digest = codec.encode_slice(part)
             self.book.produce(agent, Parcel(ticket, tensors, body, digest))

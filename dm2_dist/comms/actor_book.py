@@ -70,7 +70,12 @@ class ActorBook(Generic[Payload]):
     @property
     def is_full(self) -> bool:
         """Whether some agent has no room for another payload: play nothing more for now."""
-        return any(len(lane.unsettled) >= self._capacity for lane in self._lanes)
+        return self.room < 1
+
+    @property
+    def room(self) -> int:
+        """Payloads that every agent has room for."""
+        return self._capacity - max(len(lane.unsettled) for lane in self._lanes)
 
     @property
     def unsettled(self) -> int:

@@ -121,10 +121,11 @@ def test_settled_while_waiting_to_be_resent():
 
 
 def test_memory_is_bounded():
-    book = opened_book(capacity=1)
-    assert not book.is_full
+    book = opened_book(capacity=2)
+    book.produce(1, "z")
+    assert (book.room, book.is_full) == (1, False)
     book.produce(1, "a")
-    assert book.is_full
+    assert (book.room, book.is_full) == (0, True)
     with pytest.raises(AssertionError):
         book.produce(1, "b")
 
