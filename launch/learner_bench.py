@@ -20,15 +20,17 @@ from dm2_dist.envs import make
 from dm2_dist.envs.interface import EnvironmentSpec
 from dm2_dist.functional import episodes, gail
 from dm2_dist.functional.discriminator_gradient import Draw
-from launch import untrained
+from launch import device_bench, untrained
 from launch.bench_row import Row
 from learners import batch as batches
 from learners import estimation
 from learners.imitation import Imitation, alive_rows
 from learners.independent import IndependentLearner
+from monitoring.time_budget import TimeBudget
 
 _PRODUCT_SIZE = 1024
 _DRAWS = 8
+_PHASES = ("prepare", "discriminator", "ppo")
 _MINIMUM_TURNS = 3
 _SECONDS_IN_A_ROW = 0.03
 _PEAK = "float32 products of 1024 x 1024"
@@ -50,7 +52,10 @@ def rows(config: RunConfig, seconds: float) -> list[Row]:
     spec, slice_ = make.describe(config.env, config.map), untrained.one_iteration(config)[0]
     learner = IndependentLearner(config, spec, 0, _CPU, slice_)
     learner.update(slice_, 0)
-    metrics = learner.update(slice_, 1)
+    budget = TimeBudget(_PHASES)
+    learner.update(slice_, 1, budget.enter)
+    budget.enter("other")
+    phases = budget.totals()
     steps, work = _ppo_steps(config, spec, learner, slice_)
     steps["peak"], work["peak"] = _product(), 2.0 * _PRODUCT_SIZE**3
     if learner.imitation is not None:
@@ -68,10 +73,10 @@ def rows(config: RunConfig, seconds: float) -> list[Row]:
         rate, plain = 1.0 / taken["discriminator step"], 1.0 / taken["plain"]
         name = "learner, discriminator steps"
         measured.append(Row(name, rate, "steps/s", plain, "plain automatic differentiation"))
-    phases = ("prepare", "discriminator", "ppo")
+    if torch.cuda.is_available():
+        measured += device_bench.rows(config, slice_, torch.device("cuda"), seconds)
     return measured + [
-        Row(f"learner, update: {phase}", metrics[f"seconds_{phase}"], "s", None, "")
-        for phase in phases
+        Row(f"learner, update: {phase}", phases[phase], "s", None, "") for phase in _PHASES
     ]
 
 
@@ -111,13 +116,16 @@ def _ppo_steps(
     """One gradient step over the whole batch of either network, and its work."""
     batch = batches.prepare(slice_, 0, spec.num_agents, config.chunk_length, _CPU)
     walked = estimation.walk(learner.policy, learner.critic, batch)
-    tasks = learner._tasks(batch, batch.reward, walked)
+    tasks, _ = learner._tasks(batch, batch.reward, walked)
+    policy, critic = learner._ppo.policy, learner._ppo.critic
+    policy.load(tasks.policy.tensors())
+    critic.load(tasks.critic.tensors())
     alive = slice_.alive[trajectory.action_rows(slice_.length)] != 0
     lived = episodes.rows_until_last_alive(slice_.length, alive).shape[0]
     hidden = config.network.hidden_size
     steps: dict[str, Callable[[], object]] = {
-        "policy epoch": lambda: learner._policy_step(batch, tasks.policy),
-        "critic epoch": lambda: learner._critic_step(tasks.critic),
+        "policy epoch": policy.take,
+        "critic epoch": critic.take,
     }
     return steps, {
         "policy epoch": float(lived * network_flops(spec, hidden, spec.num_actions)),
@@ -133,7 +141,8 @@ def _discriminator_step(
     agent, generator = alive_rows(slice_, _CPU), np.random.default_rng(1)
 
     def step() -> object:
-        return [imitation.step(draw) for draw in imitation.draws(agent, generator, 1)]
+        drawn = imitation.draws(agent, generator, 1)
+        return [imitation.step(imitation.on_cpu(agent, rows)) for rows in drawn]
 
     sizes = [(d.expert_row.shape[0] + d.agent_row.shape[0], d.alpha.shape[0]) for d in draws]
     observation, hidden = slice_.observation.shape[1], config.imitation.hidden_size
@@ -143,7 +152,7 @@ def _discriminator_step(
 
 def _draws(imitation: Imitation, slice_: trajectory.Slice) -> list[Draw]:
     agent, generator = alive_rows(slice_, _CPU), np.random.default_rng(1)
-    return list(imitation.draws(agent, generator, _DRAWS))
+    return [imitation.on_cpu(agent, d) for d in imitation.draws(agent, generator, _DRAWS)]
 
 
 def _plain_step(
@@ -157,7 +166,8 @@ def _plain_step(
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
 
     def step() -> object:
-        (draw,) = imitation.draws(agent, generator, 1)
+        (drawn,) = imitation.draws(agent, generator, 1)
+        draw = imitation.on_cpu(agent, drawn)
         q = draw.alpha.shape[0]
         expert, ours = draw.expert[draw.expert_row], draw.agent[draw.agent_row]
         mixed = gail.interpolate(expert[:q], ours[:q], draw.alpha).requires_grad_()

@@ -4,16 +4,14 @@ All index arithmetic happens here, once, on the host; the epochs only read tenso
 Fed by `learners.intake` with a `Slice`; feeds `learners.independent`.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from dm2_dist import networks, trajectory
-from dm2_dist.functional import episodes, gae, ppo
+from dm2_dist.functional import categorical, episodes, gae
 
 
 class Unroll(NamedTuple):
@@ -43,42 +41,36 @@ class Unroll(NamedTuple):
         # A chunk that opens an episode picks up a stranger's state here and resets it with `keep`.
         return core_state[self.preceding]
 
-    def chunks(self, chosen: torch.Tensor) -> "Unroll":
-        """Only the chunks `chosen`, int64 [M]."""
-        return Unroll(
-            inputs=self.inputs.index_select(1, chosen),
-            keep=self.keep.index_select(1, chosen),
-            weight=self.weight.index_select(1, chosen),
-            action_row=self.action_row.index_select(1, chosen),
-            preceding=self.preceding[chosen],
-        )
 
+class Task(NamedTuple):
+    """What gradient steps of one network read, in C chunks of L rows.
 
-_Aim = TypeVar("_Aim", ppo.PolicyTargets, ppo.ValueTargets)
-
-
-@dataclass(frozen=True, slots=True)
-class Task(Generic[_Aim]):
-    """What the epochs of one network need.
-
-    unroll: rows in C chunks of L rows.
     core_state: float32 [C, H] entering each chunk.
-    targets: float32 [L, C] each.
+    rows: [L, C, ...] each: inputs, keep, and what the loss is made of.
     """
 
-    unroll: Unroll
     core_state: torch.Tensor
-    targets: _Aim
+    rows: tuple[torch.Tensor, ...]
 
-    def minibatches(self, number: int, generator: torch.Generator) -> Iterator["Task[_Aim]"]:
-        """Deal the chunks to minibatches at random; a single one keeps their order."""
-        if number == 1:
-            yield self
-            return
+    def deal(self, number: int, generator: torch.Generator) -> list[torch.Tensor]:
+        """Deal the chunks to at most `number` steps at random, int64 [..] on the device each."""
         order = torch.randperm(self.core_state.shape[0], generator=generator)
-        for chosen in order.to(self.core_state.device).chunk(number):
-            aims = type(self.targets)(*(aim.index_select(1, chosen) for aim in self.targets))
-            yield Task(self.unroll.chunks(chosen), self.core_state[chosen], aims)
+        return list(order.to(self.core_state.device).chunk(number))
+
+    def chunks(self, chosen: torch.Tensor) -> "Task":
+        """Only the chunks `chosen`, int64 [M], on the device."""
+        rows = tuple(row.index_select(1, chosen) for row in self.rows)
+        return Task(self.core_state.index_select(0, chosen), rows)
+
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """The core state, then all rows."""
+        return self.core_state, *self.rows
+
+
+def choices(unavailable: torch.Tensor, action: torch.Tensor) -> categorical.Choices:
+    """All rows of these, bool [L, C, A] and int64 [L, C], in their order."""
+    row = torch.arange(action.numel(), device=action.device).view_as(action)
+    return categorical.Choices(unavailable.flatten(0, 1), action.flatten(), row)
 
 
 class Batch(NamedTuple):

@@ -17,7 +17,8 @@ from dm2_dist.functional import discriminator_gradient, gail
 from dm2_dist.functional.discriminator_gradient import DiscriminatorParameters, Draw
 from dm2_dist.sections import ImitationConfig
 from learners import finiteness
-from learners.optimiser import Optimiser, Step
+from learners.optimiser import Optimiser
+from learners.padded_imitation import HostDraw, PaddedSteps
 
 _ADAM_EPSILON = 1e-8
 _METRICS = {
@@ -62,7 +63,8 @@ class AliveRows(NamedTuple):
         if episodes > self.start.shape[0]:
             stored = self.start.shape[0]
             raise ValueError(f"{episodes} distinct episodes asked for, {stored} stored")
-        chosen = generator.permutation(self.start.shape[0])[:episodes]
+        lived = np.flatnonzero(self.num_rows)
+        chosen = lived[generator.permutation(lived.shape[0])[:episodes]]
         num_rows = self.num_rows[chosen]
         offset = self.start[chosen] - (np.cumsum(num_rows) - num_rows)
         rows = np.arange(int(num_rows.sum())) + np.repeat(offset, num_rows)
@@ -118,6 +120,15 @@ class Imitation:
             demonstrations.observation.shape[1], config.hidden_size, seed, agent
         ).to(device)
         self.optimiser = Optimiser(self.discriminator, config.learning_rate, _ADAM_EPSILON, None)
+        self._padded: PaddedSteps | None = None
+        if device.type != "cpu":
+            self._padded = PaddedSteps(
+                self._parameters(),
+                tuple(_PARAMETERS.values()),
+                self.optimiser,
+                self._expert.observation,
+                config.gradient_penalty,
+            )
 
     def update(self, slice_: trajectory.Slice, iteration: int) -> dict[str, torch.Tensor]:
         """All discriminator steps of one iteration.
@@ -134,29 +145,30 @@ class Imitation:
             ValueError: the batch has fewer episodes than one step draws.
         """
         agent = alive_rows(slice_, self._device)
+        if not agent.observation.shape[0]:  # pieces of battles in which it is dead
+            return {}
         generator = np.random.default_rng(
             seeding.derive(self._seed, "discriminator", self._agent, iteration)
         )
-        losses, skipped = [], []
-        for draw in self.draws(agent, generator, self._config.steps):
-            loss, step = self.step(draw)
-            losses.append(loss)
-            skipped.append(step.skipped)
-        flags = torch.stack(skipped)
-        means = gail.DiscriminatorLoss(*finiteness.mean(torch.stack(losses), flags).unbind(0))
+        numbers = torch.stack(self._steps(agent, generator))
+        flags = numbers[:, -1]
+        fields = finiteness.mean(numbers[:, : len(gail.DiscriminatorLoss._fields)], flags)
+        means = gail.DiscriminatorLoss(*fields.unbind(0))
         metrics = {metric: getattr(means, name) for name, metric in _METRICS.items()}
         return metrics | {"discriminator_skipped": flags}
 
-    def step(self, draw: Draw) -> tuple[torch.Tensor, Step]:
-        """One gradient step; returns the fields of `DiscriminatorLoss`, float32 [6], before it."""
+    def step(self, draw: Draw) -> torch.Tensor:
+        """One gradient step on the CPU.
+
+        Returns:
+            float32 [8]: the fields of `DiscriminatorLoss` before the step, the norm of the
+            gradient, and 1 if the step was skipped.
+        """
         loss, gradient = discriminator_gradient.loss_and_gradient(
             self._parameters(), draw, self._config.gradient_penalty
         )
-        step = self.optimiser.apply(
-            {_PARAMETERS[name]: tensor for name, tensor in gradient._asdict().items()},
-            loss.total,
-        )
-        return torch.stack(loss), step
+        named = dict(zip(_PARAMETERS.values(), gradient, strict=True))
+        return torch.stack([*loss, *self.optimiser.apply(named, loss.total)])
 
     def living_time_log_ratio(self, slice_: trajectory.Slice) -> float:
         """What is to be added to the logits of these episodes so that they compare visits.
@@ -167,8 +179,10 @@ class Imitation:
         if not self._config.match_living_time:
             return 0.0
         ours = alive_rows(slice_, self._device).num_rows
+        if not ours.any() or not slice_.num_started:  # pieces that tell nothing of whole episodes
+            return 0.0
         # Of pieces, as many begin as end in the long run; each beginning stands for an episode.
-        agent_steps = ours.sum() / max(slice_.num_started, 1)
+        agent_steps = ours.sum() / slice_.num_started
         expert_steps = self._expert.num_rows.mean()
         return gail.living_time_log_ratio(float(expert_steps), float(agent_steps))
 
@@ -179,11 +193,8 @@ class Imitation:
 
     def draws(
         self, agent: AliveRows, generator: np.random.Generator, number: int
-    ) -> Iterator[Draw]:
+    ) -> Iterator[HostDraw]:
         """Rows of both sides for each step, in random order, so that they pair at random.
-
-        What is drawn goes to the device at once, before the first step: a copy from the host makes
-        it wait, and here the steps need not.
 
         Args:
             agent: the agent's rows.
@@ -191,19 +202,25 @@ class Imitation:
             number: steps.
         """
         episodes = self._config.episodes_per_step
-        indices, shares, sizes = [], [], []
         for _ in range(number):
             ours, theirs = self._expert.draw(episodes, generator), agent.draw(episodes, generator)
             num_mixed = min(ours.shape[0], theirs.shape[0])
-            shares.append(generator.random((num_mixed, 1), dtype=np.float32))
-            indices += [ours, theirs]
-            sizes.append((ours.shape[0], theirs.shape[0]))
-        index = torch.from_numpy(np.concatenate(indices)).to(self._device)
-        share = torch.from_numpy(np.concatenate(shares)).to(self._device)
-        for num_ours, num_theirs in sizes:
-            ours_, theirs_, index = index.tensor_split((num_ours, num_ours + num_theirs))
-            alpha, share = share.tensor_split((min(num_ours, num_theirs),))
-            yield Draw(self._expert.observation, agent.observation, ours_, theirs_, alpha)
+            yield HostDraw(ours, theirs, generator.random((num_mixed, 1), dtype=np.float32))
+
+    def on_cpu(self, agent: AliveRows, drawn: HostDraw) -> Draw:
+        """What `step` takes."""
+        rows = (torch.from_numpy(array) for array in drawn)
+        return Draw(self._expert.observation, agent.observation, *rows)
+
+    def _steps(self, agent: AliveRows, generator: np.random.Generator) -> list[torch.Tensor]:
+        """All steps of an iteration, see `step`."""
+        draws = self.draws(agent, generator, self._config.steps)
+        if self._padded is None:
+            return [self.step(self.on_cpu(agent, drawn)) for drawn in draws]
+        self._padded.load(agent.observation, list(draws))
+        numbers = [self._padded.take() for _ in range(self._config.steps)]
+        self._padded.unload()
+        return numbers
 
     def _parameters(self) -> DiscriminatorParameters:
         named = dict(self.discriminator.named_parameters())

@@ -5,26 +5,22 @@ iteration; every gradient step sees its part of the batch once and takes the rat
 policy anew. Works on the networks and optimisers that `learners.independent` owns.
 """
 
+from collections.abc import Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import torch
 
-from dm2_dist import networks
-from dm2_dist.functional import categorical, policy_gradient, value_norm, vtrace
+from dm2_dist.functional import policy_gradient, value_norm, vtrace
 from dm2_dist.sections import ImpalaConfig
 from learners import batch as batches
 from learners import estimation, finiteness
 from learners.estimation import Estimate, Walk
-from learners.optimiser import Optimiser
+from learners.optimiser import Networks
+from learners.recorded_step import RecordedStep
 
-
-class Networks(NamedTuple):
-    """What is trained, each with its optimiser."""
-
-    policy: networks.RecurrentNetwork
-    policy_optimiser: Optimiser
-    critic: networks.RecurrentNetwork
-    critic_optimiser: Optimiser
+_POLICY = ("policy_loss", "entropy", "clip_fraction", "policy_gradient_norm", "policy_skipped")
+_CRITIC = ("value_loss", "critic_gradient_norm", "critic_skipped")
 
 
 class Targets(NamedTuple):
@@ -71,115 +67,117 @@ def normalised(estimated: Estimate, statistics: value_norm.ValueStatistics) -> T
     )
 
 
-def update(
-    trained: Networks,
-    batch: batches.Batch,
-    reward: torch.Tensor,
-    walked: Walk,
-    statistics: value_norm.ValueStatistics,
-    config: ImpalaConfig,
-    seed: int,
-) -> tuple[value_norm.ValueStatistics, dict[str, torch.Tensor]]:
-    """One iteration.
+class Steps:
+    """Both kinds of gradient steps, kept from iteration to iteration.
 
-    Args:
-        trained: networks and optimisers, changed in place.
-        batch: one iteration.
-        reward: float32 [R] what is maximised.
-        walked: both networks on this batch.
-        statistics: units of the critic.
-        config: of this algorithm.
-        seed: keys how chunks are dealt to gradient steps.
-
-    Returns:
-        The new units, and metrics, float32 [] each, among them which steps were skipped.
+    policy, critic: one step of either; `load` takes the tensors of a `batches.Task`.
     """
-    with torch.no_grad():
-        estimated = estimate(batch, reward, walked, statistics, config)
-        metrics = estimation.metrics(batch, walked, estimated, statistics, config.policy_rho)
-        newer = estimation.units(statistics, estimated)
-        targets = normalised(estimated, newer)
-    return newer, metrics | train(trained, batch, walked, targets, config, seed)
+
+    def __init__(self, trained: Networks, config: ImpalaConfig, pads: bool) -> None:
+        """Take no step yet.
+
+        Args:
+            trained: networks and optimisers, changed in place.
+            config: of this algorithm.
+            pads: see `RecordedStep`.
+        """
+        self._trained, self._config = trained, config
+        # A chunk of zeros has weight 0 and finite losses.
+        self.policy = RecordedStep(
+            self._policy_step, (0, *repeat(1, 7)), trained.policy_optimiser.changed(), pads
+        )
+        self.critic = RecordedStep(
+            self._critic_step, (0, *repeat(1, 4)), trained.critic_optimiser.changed(), pads
+        )
+
+    def update(
+        self,
+        batch: batches.Batch,
+        reward: torch.Tensor,
+        walked: Walk,
+        statistics: value_norm.ValueStatistics,
+        seed: int,
+    ) -> tuple[value_norm.ValueStatistics, dict[str, torch.Tensor]]:
+        """One iteration.
+
+        Args:
+            batch: one iteration.
+            reward: float32 [R] what is maximised.
+            walked: both networks on this batch.
+            statistics: units of the critic.
+            seed: keys how chunks are dealt to gradient steps.
+
+        Returns:
+            The new units, and metrics, float32 [] each, among them which steps were skipped.
+        """
+        with torch.no_grad():
+            estimated = estimate(batch, reward, walked, statistics, self._config)
+            cap = self._config.policy_rho
+            metrics = estimation.metrics(batch, walked, estimated, statistics, cap)
+            newer = estimation.units(statistics, estimated)
+            targets = normalised(estimated, newer)
+        return newer, metrics | self.one_pass(batch, walked, targets, seed)
+
+    def one_pass(
+        self, batch: batches.Batch, walked: Walk, targets: Targets, seed: int
+    ) -> dict[str, torch.Tensor]:
+        """One pass: every chunk of either network is in one gradient step.
+
+        Args:
+            batch: one iteration.
+            walked: both networks on this batch, for the core states that enter the chunks.
+            targets: constants of the iteration.
+            seed: keys how chunks are dealt to gradient steps.
+
+        Returns:
+            Metrics: means over the gradient steps, and which were skipped.
+        """
+        number, generator = self._config.minibatches, torch.Generator().manual_seed(seed >> 1)
+        unroll, row = batch.policy, batch.policy.action_row
+        aims = (batch.behaviour_log_prob[row], targets.advantage[row], unroll.weight)
+        done = (batch.unavailable[row], batch.action[row])
+        entering = unroll.entering(walked.policy_core)
+        acting = batches.Task(entering, (unroll.inputs, unroll.keep, *done, *aims))
+        unroll = batch.critic
+        values = (targets.value[unroll.action_row], unroll.weight)
+        entering = unroll.entering(walked.critic_core)
+        valuing = batches.Task(entering, (unroll.inputs, unroll.keep, *values))
+        # Dealt before the first step: a copy from the host makes it wait for the device.
+        policy_parts = acting.deal(number, generator)
+        critic_parts = valuing.deal(number, generator)
+        steps = _taken(self.policy, acting, policy_parts, _POLICY)
+        return finiteness.means(steps + _taken(self.critic, valuing, critic_parts, _CRITIC))
+
+    def _policy_step(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        core_state, inputs, keep, unavailable, action, *aims = tensors
+        config, trained = self._config, self._trained
+        logits = trained.policy.unroll(inputs, keep, core_state)
+        loss, gradient = policy_gradient.policy_gradient(
+            logits,
+            batches.choices(unavailable, action),
+            policy_gradient.PolicyTargets(*aims),
+            config.policy_rho,
+            config.entropy_coefficient,
+        )
+        step = trained.policy_optimiser.descend(logits, gradient, loss.total)
+        return torch.stack([*loss[1:], *step])
+
+    def _critic_step(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        core_state, inputs, keep, target, weight = tensors
+        trained, scale = self._trained, self._config.value_coefficient
+        value = trained.critic.unroll(inputs, keep, core_state).squeeze(-1)
+        loss, gradient = policy_gradient.value_gradient(value.detach(), target, weight)
+        step = trained.critic_optimiser.descend(value, scale * gradient, scale * loss)
+        return torch.stack([loss, *step])
 
 
-def train(
-    trained: Networks,
-    batch: batches.Batch,
-    walked: Walk,
-    targets: Targets,
-    config: ImpalaConfig,
-    seed: int,
-) -> dict[str, torch.Tensor]:
-    """One pass: every chunk of either network is in one gradient step.
-
-    Args:
-        trained: networks and optimisers, changed in place.
-        batch: one iteration.
-        walked: both networks on this batch, for the core states that enter the chunks.
-        targets: constants of the iteration.
-        config: of this algorithm.
-        seed: keys how chunks are dealt to gradient steps.
-
-    Returns:
-        Metrics: means over the gradient steps, and which were skipped.
-    """
-    generator = torch.Generator().manual_seed(seed >> 1)
-    acting = _deal(batch.policy, walked.policy_core, config.minibatches, generator)
-    valuing = _deal(batch.critic, walked.critic_core, config.minibatches, generator)
-    steps = [_policy_step(trained, batch, part, targets, config) for part in acting]
-    steps += [_critic_step(trained, part, targets, config) for part in valuing]
-    return finiteness.means(steps)
-
-
-class _Part(NamedTuple):
-    """Chunks of one gradient step; core_state: float32 [C, H] entering each of them."""
-
-    unroll: batches.Unroll
-    core_state: torch.Tensor
-
-
-def _deal(
-    unroll: batches.Unroll, core: torch.Tensor, number: int, generator: torch.Generator
-) -> list[_Part]:
-    """Deal the chunks at random to at most `number` parts; core: float32 [N, H]."""
-    entering = unroll.entering(core)
-    order = torch.randperm(entering.shape[0], generator=generator).to(entering.device)
-    return [_Part(unroll.chunks(chosen), entering[chosen]) for chosen in order.chunk(number)]
-
-
-def _policy_step(
-    trained: Networks, batch: batches.Batch, part: _Part, targets: Targets, config: ImpalaConfig
-) -> dict[str, torch.Tensor]:
-    unroll = part.unroll
-    row = unroll.action_row
-    choices = categorical.Choices(batch.unavailable, batch.action, row)
-    logits = trained.policy.unroll(unroll.inputs, unroll.keep, part.core_state)
-    aims = policy_gradient.PolicyTargets(
-        batch.behaviour_log_prob[row], targets.advantage[row], unroll.weight
-    )
-    loss, gradient = policy_gradient.policy_gradient(
-        logits, choices, aims, config.policy_rho, config.entropy_coefficient
-    )
-    step = trained.policy_optimiser.descend(logits, gradient, loss.total)
-    return {
-        "policy_loss": loss.surrogate,
-        "entropy": loss.entropy,
-        "clip_fraction": loss.capped_fraction,
-        "policy_gradient_norm": step.norm,
-        "policy_skipped": step.skipped,
-    }
-
-
-def _critic_step(
-    trained: Networks, part: _Part, targets: Targets, config: ImpalaConfig
-) -> dict[str, torch.Tensor]:
-    unroll = part.unroll
-    value = trained.critic.unroll(unroll.inputs, unroll.keep, part.core_state).squeeze(-1)
-    target, scale = targets.value[unroll.action_row], config.value_coefficient
-    loss, gradient = policy_gradient.value_gradient(value.detach(), target, unroll.weight)
-    step = trained.critic_optimiser.descend(value, scale * gradient, scale * loss)
-    return {
-        "value_loss": loss,
-        "critic_gradient_norm": step.norm,
-        "critic_skipped": step.skipped,
-    }
+def _taken(
+    step: RecordedStep, task: batches.Task, dealt: list[torch.Tensor], names: Sequence[str]
+) -> list[dict[str, torch.Tensor]]:
+    """One step on each part of the chunks; their numbers by name."""
+    steps = []
+    for chosen in dealt:
+        step.load(task.chunks(chosen).tensors())
+        steps.append(dict(zip(names, step.take().unbind(), strict=True)))
+    step.unload()
+    return steps

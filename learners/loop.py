@@ -13,9 +13,6 @@ from learners.intake import Intake
 from learners.journal import Trained
 from learners.post_mortem import PostMortems, Update
 
-_PARTS = ("prepare", "discriminator", "ppo")
-"""Of an update, whose seconds it tells when it is over."""
-
 
 def train(
     learner: IndependentLearner,
@@ -39,15 +36,13 @@ def train(
     budget = intake.budget
     budget.enter("wait_data")
     while (batch := intake.handover.take()) is not None:
-        budget.enter_unknown()
         try:
-            metrics = _update(learner, batch, newest.state, post_mortems)
+            metrics = _update(learner, batch, newest.state, post_mortems, budget.enter)
         finally:
+            budget.enter("other")
             for network, count in learner.skips.counts.items():
                 for _ in range(count):
                     on_skipped(network)
-        parts = {phase: metrics.pop(f"seconds_{phase}", 0.0) for phase in _PARTS}
-        budget.split(parts)
         env_steps = newest.env_steps + batch.data.env_steps
         metrics |= results(batch.data)
         budget.enter("checkpoint")
@@ -69,12 +64,16 @@ def results(data: Slice) -> dict[str, float]:
 
 
 def _update(
-    learner: IndependentLearner, batch: Batch, state: bytes, post_mortems: PostMortems
+    learner: IndependentLearner,
+    batch: Batch,
+    state: bytes,
+    post_mortems: PostMortems,
+    enter: Callable[[str], None],
 ) -> dict[str, float]:
     """Update; keep what it was made of if a step was skipped, or if it cannot go on."""
     made_of = Update(state, batch.data, batch.iteration)
     try:
-        metrics = learner.update(batch.data, batch.iteration)
+        metrics = learner.update(batch.data, batch.iteration, enter)
     except NonFiniteError as error:
         raise NonFiniteError(f"{error}; {post_mortems.save(made_of, str(error))}") from error
     if metrics["skipped_steps"]:

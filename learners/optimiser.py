@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from dm2_dist import networks
 from dm2_dist.functional import adam
 
 _ALIGNMENT = 16
@@ -90,6 +91,10 @@ class Optimiser:
             tensors[f"{name}.exp_avg_sq"] = self._second[name]
         return tensors
 
+    def changed(self) -> tuple[torch.Tensor, ...]:
+        """Everything that a step changes (not copied)."""
+        return tuple(self._flat)
+
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
         """Copy what `state` returned back in."""
         for name, tensor in self.state().items():
@@ -98,6 +103,15 @@ class Optimiser:
     def _step(self, gradients: Iterable[torch.Tensor], loss: torch.Tensor) -> Step:
         torch._foreach_copy_(list(self._gradients.values()), list(gradients))
         return Step(*adam.update(self._flat, self._gradient, loss, self._settings))
+
+
+class Networks(NamedTuple):
+    """Policy and critic of an agent, each with its optimiser."""
+
+    policy: networks.RecurrentNetwork
+    policy_optimiser: Optimiser
+    critic: networks.RecurrentNetwork
+    critic_optimiser: Optimiser
 
 
 def _views(flat: torch.Tensor, shapes: Mapping[str, torch.Size]) -> dict[str, torch.Tensor]:

@@ -7,7 +7,7 @@ by `monitoring.metrics`, moved on by the actor's and the learner's loops.
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 START = "start"
@@ -35,54 +35,27 @@ class TimeBudget:
         self._clock = clock
         self._lock = threading.Lock()
         self._totals = dict.fromkeys([START, *phases, OTHER], 0.0)
-        self._phase: str | None = START
+        self._phase = START
         self._since = clock() - (process_age() if age is None else age)
 
     def enter(self, phase: str) -> None:
         """From now on the process does this."""
         assert phase in self._totals, f"{phase!r} is no phase of this process"
         with self._lock:
-            self._leave({})
-            self._phase = phase
-
-    def enter_unknown(self) -> None:
-        """What it does from now on is told by `split`, once it is over, and shows then."""
-        with self._lock:
-            self._leave({})
-            self._phase = None
-
-    def split(self, parts: Mapping[str, float]) -> None:
-        """The unknown time went by like this, in seconds by phase; the rest of it is `other`."""
-        assert self._totals.keys() >= parts.keys(), f"{set(parts)} are no phases of this process"
-        with self._lock:
-            assert self._phase is None, f"{self._phase} is under way, which needs no splitting"
-            self._leave(parts)
-            self._phase = OTHER
+            now = self._clock()
+            self._totals[self._phase] += max(now - self._since, 0.0)
+            self._phase, self._since = phase, now
 
     def totals(self) -> dict[str, float]:
-        """Seconds by phase; none ever falls, and their sum is the age of the process.
-
-        Unknown time that is not split yet is missing from the sum.
-        """
+        """Seconds by phase; none ever falls, and their sum is the age of the process."""
         with self._lock:
             totals = dict(self._totals)
-            if self._phase is not None:
-                totals[self._phase] += self._clock() - self._since
+            totals[self._phase] += max(self._clock() - self._since, 0.0)
             return totals
 
     def named(self) -> dict[str, float]:
         """The same without `start` and `other`: the shares of the work itself."""
         return {name: s for name, s in self.totals().items() if name not in (START, OTHER)}
-
-    def _leave(self, parts: Mapping[str, float]) -> None:
-        now = self._clock()
-        elapsed, self._since = now - self._since, now
-        # Measured with another clock reading, parts may exceed the whole by a hair.
-        scale = min(1.0, elapsed / sum(parts.values())) if sum(parts.values()) > 0 else 1.0
-        for phase, seconds in parts.items():
-            self._totals[phase] += seconds * scale
-        rest = elapsed - scale * sum(parts.values())
-        self._totals[self._phase or OTHER] += max(rest, 0.0)
 
 
 def process_age() -> float:

@@ -1,7 +1,8 @@
 """On a GPU the host only hands out work: nothing inside the steps of an update waits for it."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -56,19 +57,28 @@ def learner(config, slice_):
     return made
 
 
-def test_gradient_steps_of_ppo_do_not_wait(config, slice_, learner):
+@pytest.mark.parametrize("algorithm", ["ppo", "impala"])
+def test_gradient_steps_do_not_wait(algorithm, config, slice_, learner):
     spec = make.describe(config.env, config.map)
     batch = batches.prepare(slice_, 0, spec.num_agents, config.chunk_length, torch.device("cuda"))
     walked = estimation.walk(learner.policy, learner.critic, batch)
-    tasks = learner._tasks(batch, batch.reward, walked)
+    if algorithm == "ppo":
+        tasks, _ = learner._tasks(batch, batch.reward, walked)
+        once = partial(learner._ppo.epochs, tasks, 1)
+    else:
+        statistics = learner._statistics
+        once = partial(learner._impala.update, batch, batch.reward, walked, statistics, 1)
+    once()  # a shape that is new is recorded, for which the device is waited for
     with waiting_is_an_error():
-        learner._epochs(batch, tasks, iteration=1)
+        once()
 
 
 def test_gradient_steps_of_the_discriminator_do_not_wait(slice_, learner):
     imitation = learner.imitation
     agent = alive_rows(slice_, torch.device("cuda"))
-    draws = list(imitation.draws(agent, np.random.default_rng(0), 3))
-    with waiting_is_an_error():
-        for draw in draws:
-            imitation.step(draw)
+    generator = np.random.default_rng(0)
+    for guard in (nullcontext(), waiting_is_an_error()):
+        imitation._padded.load(agent.observation, list(imitation.draws(agent, generator, 3)))
+        with guard:
+            for _ in range(3):
+                imitation._padded.take()

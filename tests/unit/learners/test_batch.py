@@ -1,7 +1,6 @@
 import numpy as np
 import torch
 
-from dm2_dist.functional import ppo
 from learners import batch as learner_batch
 
 CPU = torch.device("cpu")
@@ -53,23 +52,23 @@ def test_unroll_of_chunks_equals_the_walk_over_whole_episodes(batches, configure
 def test_chosen_chunks_are_unrolled_as_before(batches, configure, make_learner):
     policy, batch = make_learner(configure()).policy, prepared(batches)
     _, core_state = policy.walk(batch.inputs, batch.order)
-    whole, part = batch.policy, batch.policy.chunks(torch.tensor([2, 0]))
+    whole = batch.policy
+    task = learner_batch.Task(whole.entering(core_state), (whole.inputs, whole.keep))
+    entering, inputs, keep = task.chunks(torch.tensor([2, 0])).tensors()
     outputs = policy.unroll(whole.inputs, whole.keep, whole.entering(core_state))
-    chosen = policy.unroll(part.inputs, part.keep, part.entering(core_state))
+    chosen = policy.unroll(inputs, keep, entering)
     torch.testing.assert_close(chosen, outputs[:, [2, 0]], atol=1e-6, rtol=0.0)
 
 
-def test_minibatches_deal_every_chunk_once(batches, configure, make_learner):
+def test_every_chunk_is_dealt_to_one_step(batches, configure, make_learner):
     policy, batch = make_learner(configure()).policy, prepared(batches)
     _, core_state = policy.walk(batch.inputs, batch.order)
     unroll = batch.policy
-    aims = ppo.ValueTargets(*(unroll.action_row.float() for _ in range(3)))
-    task = learner_batch.Task(unroll, unroll.entering(core_state), aims)
-    dealt = list(task.minibatches(3, torch.Generator().manual_seed(0)))
+    task = learner_batch.Task(unroll.entering(core_state), (unroll.action_row, unroll.weight))
+    dealt = task.deal(3, torch.Generator().manual_seed(0))
     assert len(dealt) == 3
-    for part in dealt:
-        assert torch.equal(part.targets.value, part.unroll.action_row.float())
-        assert part.core_state.shape[0] == part.unroll.action_row.shape[1]
-    rows = torch.cat([part.unroll.action_row for part in dealt], dim=1)
+    parts = [task.chunks(chosen) for chosen in dealt]
+    assert all(part.core_state.shape[0] == part.rows[0].shape[1] for part in parts)
+    rows = torch.cat([part.rows[0] for part in parts], dim=1)
     assert sorted(rows.flatten().tolist()) == sorted(unroll.action_row.flatten().tolist())
-    assert list(task.minibatches(1, torch.Generator())) == [task]
+    assert torch.equal(torch.cat(dealt).sort().values, torch.arange(len(task.core_state)))

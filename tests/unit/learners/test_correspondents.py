@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dm2_dist.comms import codec, messages
-from dm2_dist.comms.sockets import Dealer, Router
+from dm2_dist.comms.sockets import Dealer, PeerFrames, Router
+from dm2_dist.comms.source_lane import REACH
 from learners import correspondents
 from learners.correspondents import CREDIT, Correspondents
 from monitoring.metrics import LearnerMetrics
@@ -125,3 +126,40 @@ def test_an_actor_has_credit_unless_its_window_is_on_the_wire(monkeypatch, grant
         assert granted + wire <= CREDIT
         assert granted + wire > CREDIT - grant
         assert granted or wire, "nobody would ever move again"
+
+
+def trajectory(sequence, floor):
+    header = messages.Trajectory(
+        source=ACTOR,
+        learner_incarnation=7,
+        run_id="run",
+        agent=0,
+        sequence=sequence,
+        iteration=0,
+        index=0,
+        versions=(0,),
+        tensors=(),
+        digest="",
+        floor=floor,
+    )
+    return PeerFrames(ACTOR.identity, codec.pack(header), b"")
+
+
+@pytest.mark.parametrize(
+    ("sequence", "floor", "taken"),
+    [
+        (0, 0, True),
+        (9, 9, True),
+        (8, 9, False),
+        (REACH - 1, 0, True),
+        (REACH, 0, False),
+        (REACH, 1, True),
+        (2**62, 2**62, True),
+    ],
+)
+def test_a_sequence_stays_within_reach_of_what_its_source_acknowledged(
+    actors, sequence, floor, taken
+):
+    letter = actors.read(trajectory(sequence, floor))
+    assert (letter is not None) is taken
+    assert actors.bans.refusals == ({} if taken else {"schema": 1})

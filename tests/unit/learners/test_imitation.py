@@ -71,6 +71,24 @@ def test_logit_converges_to_the_log_ratio_of_row_frequencies():
     np.testing.assert_allclose(ours.logit(torch.eye(3)).numpy(), expected, atol=0.02)
 
 
+def test_pieces_in_which_the_agent_is_dead_train_nothing_and_tell_nothing():
+    ours = make_slice([np.ones((4, 3))] * 2)
+    dead = make_slice([np.ones((4, 3))] * 2, alive=np.zeros(8, dtype=np.uint8))
+    trained = Imitation(ImitationConfig(episodes_per_step=2), 0, 0, CPU, ours)
+    before = [parameter.clone() for parameter in trained.discriminator.parameters()]
+    assert trained.update(dead, 0) == {}
+    assert trained.living_time_log_ratio(dead) == 0.0
+    for old, new in zip(before, trained.discriminator.parameters(), strict=True):
+        assert torch.equal(old, new)
+
+
+def test_a_step_draws_only_pieces_in_which_the_agent_lives():
+    alive = np.repeat(np.array([0, 1, 0], dtype=np.uint8), 4)
+    rows = imitation.alive_rows(make_slice([np.ones((4, 3))] * 3, alive=alive), CPU)
+    drawn = rows.draw(2, np.random.default_rng(0))
+    assert sorted(drawn) == [0, 1, 2]
+
+
 def test_a_draw_holds_all_rows_of_distinct_episodes():
     rows = imitation.alive_rows(cluster(np.zeros(2), 10, 0), CPU)
     generator = np.random.default_rng(0)
