@@ -17,6 +17,7 @@ from dm2_dist.ticket import Ticket
 
 _LOG = logging.getLogger(__name__)
 _OPEN_SECONDS = 1.0
+_SILENT_SECONDS = 0.05
 
 
 class RefusedByLearnerError(RuntimeError):
@@ -51,19 +52,21 @@ class Conversation:
         self.agent, self.unavailable, self.refused = agent, False, 0
         self.dealer = Dealer(address, source.identity, Role.LEARNER)
         self._source, self._book, self._parameters = source, book, parameters
-        self._opened_at = float("-inf")
+        self._opened_at = self._heard_at = float("-inf")
         self._garbled = False
 
     def ask(self, version: int) -> None:
         """Ask for one version of the learner's parameters."""
         self.dealer.send(messages.Get(source=self._source, version=version))
 
-    def turn(self, run_id: str, now: float) -> list[tuple[Parcel, str]]:
+    def turn(self, run_id: str, now: float, *, silent: bool = False) -> list[tuple[Parcel, str]]:
         """Open the conversation where needed, hear the learner out, send what it granted.
 
         Args:
             run_id: of this run.
             now: monotonic seconds.
+            silent: a poll has just found that the learner says nothing; then only what is granted
+                is sent, except now and then.
 
         Returns:
             What is settled now, with its outcome.
@@ -71,6 +74,10 @@ class Conversation:
         Raises:
             RefusedByLearnerError: the learner does not talk with this actor.
         """
+        if silent and now - self._heard_at < _SILENT_SECONDS:
+            self._send(run_id)
+            return []
+        self._heard_at = now
         if self.dealer.failure:
             raise RefusedByLearnerError(self.dealer.failure)
         if self.dealer.take_connected() or self._opened_at == float("-inf"):
@@ -81,12 +88,16 @@ class Conversation:
         anew = self._garbled or self._book.awaits_answer(self.agent)
         if anew and now - self._opened_at >= _OPEN_SECONDS:
             self._open(run_id, now)
+        self._send(run_id)
+        return news
+
+    def _send(self, run_id: str) -> None:
+        """Send what is granted, as long as the socket takes it."""
         while (entry := self._book.to_send(self.agent)) is not None:
             sequence, parcel = entry
             if not self.dealer.send(self._trajectory(run_id, sequence, parcel), parcel.body):
-                break
+                return
             self._book.sent(self.agent, sequence)
-        return news
 
     def _open(self, run_id: str, now: float) -> None:
         self._opened_at = now
@@ -139,6 +150,7 @@ class Conversation:
             versions=parcel.ticket.versions,
             tensors=parcel.tensors,
             digest=parcel.digest,
+            floor=self._book.floor(self.agent),
         )
 
 

@@ -47,7 +47,7 @@ def run(name: str, head: str, root: Path, incarnation: int) -> None:
         incarnation: fencing token of this start.
     """
     directory = RunDirectory(root)
-    logger = child.begin(name, directory.logs)
+    logger = child.begin(name, directory.logs, incarnation)
     try:
         source = messages.Source(name=name, incarnation=incarnation)
         _take_part(directory.read_config(), root.name, head, source, directory)

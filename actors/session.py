@@ -17,7 +17,7 @@ from actors.conversation import Conversation, Parcel, ticket_of
 from actors.parameter_cache import ParameterCache, Parameters
 from actors.policies import Policies
 from dm2_dist import ticket as tickets
-from dm2_dist.comms import codec, messages
+from dm2_dist.comms import codec, messages, slice_body
 from dm2_dist.comms.control import HeadLink
 from dm2_dist.comms.counter_file import CounterFile
 from dm2_dist.comms.ledger import TRAINED, ActorBook
@@ -28,6 +28,7 @@ from dm2_dist.trajectory import Slice
 
 _LOG = logging.getLogger(__name__)
 _BEAT_SECONDS = 1.0
+_ASK_SECONDS = 0.02
 
 
 class Leaving(Exception):
@@ -78,7 +79,7 @@ class ActorSession:
         self._playing: Ticket | None = None
         self._waiting = False
         self._leaving = False
-        self._beat_at = self._pumped_at = 0.0
+        self._beat_at = self._pumped_at = self._asked_at = 0.0
 
     # --- what the actor asks for ---
 
@@ -134,9 +135,9 @@ class ActorSession:
         """Enter a played ticket into the books and send each agent's slice to its learner."""
         self.want(in_hand=1)  # the head answers while the slices are packed
         for agent, part in enumerate(slices):
-            tensors, body, digest = codec.encode_slice(part)
+            tensors, body, digest = slice_body.encode_slice(part)
             self.book.produce(agent, Parcel(ticket, tensors, body, digest))
-            self._counters.set_produced(agent, self.book.account(agent).produced)
+            self._counters.set_produced(agent, self.book.produced(agent))
         self.pump(0.0)
 
     def report(self, ticket: Ticket, part: Slice) -> None:
@@ -186,14 +187,17 @@ class ActorSession:
 
     def pump(self, timeout: float) -> None:
         """Wait at most `timeout` seconds for messages, then handle and send whatever there is."""
-        self._poller.wait(timeout)
+        ready = self._poller.wait(timeout)
         now = self._pumped_at = time.monotonic()
-        for message in self._head.poll(now):
-            self._from_head(message)
-        self._connect()
-        self._parameters.receive()
-        for agent in self._learners:
-            self._converse(agent, now)
+        if self._head.dealer in ready or now - self._asked_at >= _ASK_SECONDS:
+            self._asked_at = now
+            for message in self._head.poll(now):
+                self._from_head(message)
+            self._connect()
+        if self._parameters.subscriber in ready:
+            self._parameters.receive()
+        for agent, learner in self._learners.items():
+            self._converse(agent, now, silent=learner.dealer not in ready)
         if now - self._beat_at >= _BEAT_SECONDS:
             self._beat(now)
 
@@ -230,13 +234,13 @@ class ActorSession:
             self._learners[agent].dealer.reconnect(trajectories)
             self._parameters.follow(agent, parameters)
 
-    def _converse(self, agent: int, now: float) -> None:
-        news = self._learners[agent].turn(self._run_id, now)
+    def _converse(self, agent: int, now: float, *, silent: bool) -> None:
+        news = self._learners[agent].turn(self._run_id, now, silent=silent)
         if not news:
             return
         for parcel, outcome in news:
             self._settled(parcel.ticket, outcome)
-        account = self.book.account(agent)
+        account = self.book.account(agent)  # once for all that one turn has settled
         self._counters.set_settled(agent, account.produced - account.unsettled)
 
     def _settled(self, ticket: Ticket, outcome: str) -> None:

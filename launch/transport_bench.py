@@ -20,7 +20,7 @@ from typing import NamedTuple
 import psutil
 
 from dm2_dist import ticket as tickets
-from dm2_dist.comms import codec, keys
+from dm2_dist.comms import keys, slice_body
 from dm2_dist.config import RunConfig
 from dm2_dist.envs import make
 from dm2_dist.trajectory import Slice
@@ -128,7 +128,7 @@ def _median(paces: list[Pace]) -> Pace:
 
 
 def _body_bytes(part: Slice) -> int:
-    return len(codec.encode_slice(part)[1])
+    return len(slice_body.encode_slice(part)[1])
 
 
 def _play(config: RunConfig) -> tuple[float, list[Slice]]:

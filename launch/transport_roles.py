@@ -17,7 +17,7 @@ from typing import NoReturn
 from actors.conversation import Conversation, Parcel
 from actors.parameter_cache import ParameterCache
 from dm2_dist import ticket as tickets
-from dm2_dist.comms import codec, endpoint, keys, messages
+from dm2_dist.comms import codec, endpoint, keys, messages, slice_body
 from dm2_dist.comms.bare import BareActor, BareLearner
 from dm2_dist.comms.control import HeadLink
 from dm2_dist.comms.keys import Role
@@ -166,11 +166,11 @@ def act(
         while (now := time.monotonic()) < started + seconds:
             while produced == book.left and not book.is_full:
                 ticket = _take(next_ticket, settings.config, num_agents)
-                book.produce(0, Parcel(ticket, *codec.encode_slice(part)))
+                book.produce(0, Parcel(ticket, *slice_body.encode_slice(part)))
                 produced += 1
-                conversation.turn(_RUN_ID, now)
-            poller.wait(_WAIT_SECONDS)
-            conversation.turn(_RUN_ID, now)
+                conversation.turn(_RUN_ID, now, silent=True)
+            ready = poller.wait(_WAIT_SECONDS)
+            conversation.turn(_RUN_ID, now, silent=not ready)
         line.send_bytes(DONE.pack(book.left - before, time.monotonic() - started))
 
 
@@ -219,7 +219,7 @@ def act_barely(
 
 def _frames(settings: Settings, part: Slice, index: int) -> list[bytes]:
     """Header and body of one trajectory."""
-    tensors, body, digest = codec.encode_slice(part)
+    tensors, body, digest = slice_body.encode_slice(part)
     num_agents = make.describe(settings.config.env, settings.config.map).num_agents
     header = messages.Trajectory(
         source=messages.Source(name=f"actor-{index}", incarnation=1),

@@ -17,6 +17,7 @@ from dm2_dist.comms.ledger import Settlement
 from dm2_dist.comms.refusal import Reason, Refused
 from dm2_dist.comms.security import ForbiddenError, check_role
 from dm2_dist.comms.sockets import PeerFrames, Router
+from dm2_dist.comms.source_lane import REACH
 from monitoring.metrics import LearnerMetrics
 
 _LOG = logging.getLogger(__name__)
@@ -72,6 +73,19 @@ class Correspondents:
             self._metrics.peer_banned(_ROLE)
             self.reject(peer, ban.explain(peer))
 
+    def open(self, peer: bytes, message: messages.Open, run_id: str) -> None:
+        """An actor begins its conversation: grant it the whole window, or say what is wrong."""
+        reason = ""
+        if message.protocol != messages.PROTOCOL:
+            reason = f"protocol {message.protocol} is not {messages.PROTOCOL}; install one version"
+        elif message.run_id != run_id:
+            reason = f"this learner belongs to run {run_id}, not {message.run_id[:80]!r}"
+        if reason:
+            self._metrics.peer_refused(_ROLE)
+            self.reject(peer, reason)
+            return
+        self.opened(message.source, peer)
+
     def opened(self, source: messages.Source, peer: bytes) -> None:
         """An actor began its conversation: grant it the whole window."""
         self._remember(source, peer)
@@ -114,8 +128,11 @@ class Correspondents:
             raise Refused(Reason.SCHEMA, str(error)) from error
         if not isinstance(message, messages.Open | messages.Get | messages.Trajectory):
             raise Refused(Reason.SCHEMA, f"{message.kind} is not for learners")
-        if message.source.identity != received.peer:
-            raise Refused(Reason.SCHEMA, f"speaks for {message.source.name}")
+        source = message.source
+        if self._peers.get(source) != received.peer and source.identity != received.peer:
+            raise Refused(Reason.SCHEMA, f"speaks for {source.name}")
+        if isinstance(message, messages.Trajectory):
+            _check_sequence(message)
         return Letter(received.peer, message, received.body)
 
     def _begin_anew(self, peer: bytes) -> None:
@@ -129,5 +146,18 @@ class Correspondents:
     def _remember(self, source: messages.Source, peer: bytes) -> None:
         self._peers[source] = peer
         self._peers.move_to_end(source)
+        if len(self._peers) > _KEPT_SOURCES:
+            self._forget()
+
+    def _forget(self) -> None:
         while len(self._peers) > _KEPT_SOURCES:
             self._owed.pop(self._peers.popitem(last=False)[1], None)
+
+
+def _check_sequence(message: messages.Trajectory) -> None:
+    """What a source has not acknowledged is kept, so it must not run away from that."""
+    if not message.floor <= message.sequence < message.floor + REACH:
+        raise Refused(
+            Reason.SCHEMA,
+            f"sequence {message.sequence} with everything below {message.floor} known",
+        )

@@ -12,7 +12,7 @@ import torch
 
 from dm2_dist import networks
 from dm2_dist.functional import categorical, gae, ppo, staleness, value_norm, vtrace
-from dm2_dist.sections import LagCorrection, PPOConfig
+from dm2_dist.sections import PPOConfig
 from learners import batch as batches
 from learners import finiteness
 
@@ -70,7 +70,6 @@ def for_ppo(
     walked: Walk,
     statistics: value_norm.ValueStatistics,
     config: PPOConfig,
-    correction: LagCorrection,
 ) -> Estimate:
     """Advantages, targets and weights of PPO.
 
@@ -79,13 +78,12 @@ def for_ppo(
         reward: float32 [R] what is maximised.
         walked: both networks on this batch.
         statistics: units of the critic.
-        config: of PPO.
-        correction: what is done about data of an older policy.
+        config: of PPO; says what is done about data of an older policy.
     """
     value = value_norm.denormalise(statistics, walked.value)
     log_prob, behaviour = walked.log_prob, batch.behaviour_log_prob
     ratio = ppo.behaviour_ratio(log_prob, behaviour, config.max_behaviour_ratio)
-    if correction == "vtrace":
+    if config.lag_correction == "vtrace":
         trace = vtrace.Trace(config.discount, config.gae_lambda, config.trace_rho, config.trace_c)
         traced = vtrace.corrected(
             reward, value, batch.terminated, (log_prob - behaviour).exp(), batch.rows, trace
@@ -95,7 +93,8 @@ def for_ppo(
         reward, value, batch.terminated, batch.rows, config.discount, config.gae_lambda
     )
     target = advantage + value[batch.rows.observation_row]
-    return Estimate(advantage, target, torch.ones_like(ratio) if correction == "none" else ratio)
+    weight = torch.ones_like(ratio) if config.lag_correction == "none" else ratio
+    return Estimate(advantage, target, weight)
 
 
 def units(statistics: value_norm.ValueStatistics, estimate: Estimate) -> value_norm.ValueStatistics:

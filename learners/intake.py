@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from dm2_dist import ticket as tickets
 from dm2_dist import trajectory
-from dm2_dist.comms import codec, messages
+from dm2_dist.comms import messages, slice_body
 from dm2_dist.comms.codec import Buffer
 from dm2_dist.comms.control import HeadLink
 from dm2_dist.comms.inspection import check_header, check_place
@@ -29,11 +29,13 @@ from learners.handover import Batch, Handover
 from learners.heartbeat import heartbeat
 from learners.journal import Journal, Trained
 from learners.lag import Lags
+from learners.tally import Tally
 from monitoring.metrics import LearnerMetrics
 
 _LOG = logging.getLogger(__name__)
 _BEAT_SECONDS = 0.5
 _EAGER_SECONDS = 0.02
+_ASK_SECONDS = 0.005
 _DROPS_SECONDS = 1.0
 _TURN = 256
 """Messages read before everything else has its turn."""
@@ -76,9 +78,12 @@ class Intake(threading.Thread):
         self._buffer: dict[int, dict[int, Slice]] = {}
         self._handed = max(journal.version, 0)
         self._handed_env_steps = journal.newest.env_steps if journal.newest is not None else 0
+        self._expectations = [expectation_of(config, spec, at) for at in (0, self._size - 1)]
+        slice_body.prepare()
+        self._tally = Tally()
         self._lags = Lags(self._agent)
         self._changed, self._drops = True, False
-        self._drops_at = self._beat_at = self._shown_at = 0.0
+        self._drops_at = self._beat_at = self._shown_at = self._asked_at = 0.0
 
     @property
     def addresses(self) -> tuple[str, str]:
@@ -89,8 +94,8 @@ class Intake(threading.Thread):
         """Serve until the head says stop; a failure closes the handover and so ends the trainer."""
         try:
             while self._head.phase != "stop":
-                self._poller.wait(_EAGER_SECONDS if self._changed else _BEAT_SECONDS / 2)
-                self.serve(time.monotonic())
+                ready = self._poller.wait(_EAGER_SECONDS if self._changed else _BEAT_SECONDS / 2)
+                self.serve(time.monotonic(), busy=ready == {self._router})
             self._leave()
         except BaseException as failure:
             _LOG.exception("intake failed")
@@ -99,14 +104,25 @@ class Intake(threading.Thread):
             self.handover.close()
             self.outbox.close()
 
-    def serve(self, now: float) -> None:
-        """One turn, without waiting; `now` in monotonic seconds."""
-        for _ in self._head.poll(now):
-            self._changed = True
+    def serve(self, now: float, *, busy: bool = False) -> None:
+        """One turn, without waiting.
+
+        Args:
+            now: monotonic seconds.
+            busy: only actors have anything to say; the others need not be asked every time.
+        """
         for received in self._router.waiting(_TURN):
             self.receive(received)
+        if self._tally.messages:
+            self._tally.show(self._metrics, self._journal.book.num_buffered)
+        if busy and now - self._asked_at < _ASK_SECONDS:
+            return
+        self._asked_at = now
+        for _ in self._head.poll(now):
+            self._changed = True
         for trained in self.outbox.take():
             self._commit(trained)
+            self._beat(now, due=True)  # the head keeps the metrics of every version
         if self._head.phase != "run":
             self._drain()
         elif self._drops and now - self._drops_at >= _DROPS_SECONDS:
@@ -118,65 +134,52 @@ class Intake(threading.Thread):
 
     def receive(self, received: PeerFrames) -> None:
         """Take in one message of an actor; whatever it is, this does not raise."""
-        self._metrics.message(len(received.header) + len(received.body or b""))
+        self._tally.messages += 1
+        self._tally.num_bytes += len(received.header) + len(received.body or b"")
         letter = self.correspondents.read(received)
         if letter is None:
             return
         match letter.message:
             case messages.Open() as opening:
-                self._open(letter.peer, opening)
+                self.correspondents.open(letter.peer, opening, self._run_id)
             case messages.Get(version=version):
                 self._journal.versions.answer(self._router, letter.peer, version)
             case messages.Trajectory() as header:
                 self._trajectory(letter.peer, header, letter.body)
-
-    def _open(self, peer: bytes, message: messages.Open) -> None:
-        reason = ""
-        if message.protocol != messages.PROTOCOL:
-            reason = f"protocol {message.protocol} is not {messages.PROTOCOL}; install one version"
-        elif message.run_id != self._run_id:
-            reason = f"this learner belongs to run {self._run_id}, not {message.run_id[:80]!r}"
-        if reason:
-            self._metrics.peer_refused("actor")
-            self.correspondents.reject(peer, reason)
-            return
-        self.correspondents.opened(message.source, peer)
 
     def _trajectory(self, peer: bytes, header: messages.Trajectory, body: Buffer | None) -> None:
         if header.learner_incarnation != self._head.source.incarnation:
             return  # meant for our predecessor; the actor sends it again once it has heard of us
         self.correspondents.taken(header.source, peer)
         book = self._journal.book
-        verdict = book.receive(header.source, header.sequence, header.iteration, header.index)
+        verdict = book.receive(
+            header.source, header.sequence, header.iteration, header.index, header.floor
+        )
         match verdict:
             case Verdict.ACCEPT:
-                with self._metrics.together():
-                    self._metrics.received()
-                    self._accept(peer, header, body)
-                    self._metrics.buffered(book.account().buffered)
+                self._tally.received += 1
+                self._accept(peer, header, body)
             case Verdict.DROP:
+                self._tally.received += 1
                 draining = self._head.phase != "run"
-                with self._metrics.together():
-                    self._metrics.received()
-                    self._dropped(header, Reason.SHUTDOWN if draining else Reason.DUPLICATE)
+                self._dropped(header, Reason.SHUTDOWN if draining else Reason.DUPLICATE)
             case Verdict.SETTLED:
-                self._metrics.resent()
+                self._tally.resent += 1
                 outcome = book.outcome(header.source, header.sequence)
                 settlement = Settlement(header.source, header.sequence, outcome)
                 self.correspondents.settle([settlement])
             case Verdict.RESENT:
-                self._metrics.resent()
+                self._tally.resent += 1
                 _LOG.info("resent source=%s sequence=%s", header.source.name, header.sequence)
 
     def _accept(self, peer: bytes, header: messages.Trajectory, body: Buffer | None) -> None:
         """Check a new trajectory and buffer it; whatever is wrong with it is booked as a drop."""
         versions = tickets.train_versions(self._config, header.iteration)
+        expectation = self._expectations[header.index == self._size - 1]
         try:
             check_place(header, self._journal.book.version, self._horizon, self._size)
             check_header(header, self._run_id, self._agent, self._spec.num_agents, versions)
-            part = codec.decode_slice(
-                header, body or b"", expectation_of(self._config, self._spec, header.index)
-            )
+            part = slice_body.decode_slice(header, body or b"", expectation)
         except Refused as refusal:
             _LOG.warning("refused source=%s reason=%s", header.source.name, refusal)
             self._journal.book.drop(header.source, header.sequence, refusal.reason)
@@ -189,7 +192,7 @@ class Intake(threading.Thread):
         self._hand_over()
 
     def _dropped(self, header: messages.Trajectory, reason: str) -> None:
-        self._metrics.dropped(reason)
+        self._tally.dropped[reason] += 1
         self._drops = True
         _LOG.info("dropped source=%s reason=%s", header.source.name, reason)
 
@@ -225,7 +228,7 @@ class Intake(threading.Thread):
             del self._buffer[trained.version - 1]
             with self._metrics.together():
                 self._metrics.trained(self._size)
-                self._metrics.buffered(self._journal.book.account().buffered)
+                self._metrics.buffered(self._journal.book.num_buffered)
             self._metrics.iteration(trained.version, trained.metrics)
             self._metrics.lag(lag.own, lag.peers)
         seconds = time.monotonic() - started
@@ -267,14 +270,14 @@ class Intake(threading.Thread):
 
     # --- the head ---
 
-    def _beat(self, now: float) -> None:
+    def _beat(self, now: float, *, due: bool = False) -> None:
         newest = self._journal.newest
         if newest is None or self._head.welcome is None:
             return
-        if now - self._beat_at < (_EAGER_SECONDS if self._changed else _BEAT_SECONDS):
+        if not due and now - self._beat_at < (_EAGER_SECONDS if self._changed else _BEAT_SECONDS):
             return
         self._beat_at, self._changed = now, False
-        self._metrics.buffered(self._journal.book.account().buffered)
+        self._metrics.buffered(self._journal.book.num_buffered)
         if now - self._shown_at >= _BEAT_SECONDS:  # it looks at every array that waits
             self._shown_at = now
             backlog.show(

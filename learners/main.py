@@ -65,7 +65,7 @@ def run(agent: int, head: str, listen: tuple[str, str], root: Path, incarnation:
         incarnation: fencing token of this start.
     """
     directory = RunDirectory(root)
-    logger = child.begin(f"learner-{agent}", directory.logs)
+    logger = child.begin(f"learner-{agent}", directory.logs, incarnation)
     try:
         learn(agent, Place(head, listen), directory, incarnation)
     except _HOPELESS as error:

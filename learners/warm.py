@@ -7,6 +7,7 @@ The kernels are compiled here, or loaded from disk, so that no learner waits for
 import torch
 
 import learners.main  # noqa: F401
+from dm2_dist.comms import slice_body
 from dm2_dist.functional import preparation
 
 # Threads of the arithmetic would not survive the fork; each learner sets its own number of them.
@@ -14,3 +15,4 @@ torch.set_num_threads(1)
 # Every learner does this first.
 torch.set_deterministic_debug_mode("error")
 preparation.compile_kernels()
+slice_body.prepare()

@@ -33,12 +33,14 @@ class Account(NamedTuple):
 class _Lane(Generic[Payload]):
     """The conversation with one learner.
 
+    floor: every sequence below is settled.
     queue: sequences to send next; may still name some that were settled meanwhile.
     opening: OPEN was said and not answered; what is granted meanwhile belongs to the past.
     """
 
     produced: int = 0
     trained: int = 0
+    floor: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     unsettled: dict[int, Payload] = field(default_factory=dict)
     queue: deque[int] = field(default_factory=deque)
@@ -140,6 +142,8 @@ class ActorBook(Generic[Payload]):
                 lane.trained += 1
             else:
                 lane.dropped[outcome] += 1
+        while lane.floor < lane.produced and lane.floor not in lane.unsettled:
+            lane.floor += 1
         return news
 
     def payloads(self) -> Iterator[Payload]:
@@ -150,6 +154,14 @@ class ActorBook(Generic[Payload]):
     def incarnation(self, agent: int) -> int:
         """The learner's incarnation to address messages to; -1 before its first word."""
         return self._lanes[agent].incarnation
+
+    def floor(self, agent: int) -> int:
+        """Every sequence below is settled, and need not be remembered for us."""
+        return self._lanes[agent].floor
+
+    def produced(self, agent: int) -> int:
+        """Trajectories of one agent so far."""
+        return self._lanes[agent].produced
 
     def awaits_answer(self, agent: int) -> bool:
         """Whether the learner has not said a word yet, or OPEN was not answered."""

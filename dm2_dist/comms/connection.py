@@ -125,7 +125,7 @@ class Connection:
         self._monitor.close(linger=0)
 
     def _waiting(self) -> bool:
-        return bool(int(self._monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+        return endpoint.readable(self._monitor)
 
     def _note(self, event: int, value: int, now: float) -> None:
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:

@@ -1,6 +1,6 @@
 """The control conversation: actors, learners and the launcher with the head."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import msgspec
 
@@ -32,7 +32,6 @@ Restarts = Annotated[
 class Hello(Message, frozen=True, kw_only=True):
     """A role introduces itself. Learners say where they listen and what they hold."""
 
-    kind: ClassVar[str] = "hello"
     protocol: Count
     source: Source
     role: Word
@@ -57,7 +56,6 @@ class LearnerBeat(Message, frozen=True, kw_only=True):
     parameters_sha256: hash of the newest committed version.
     """
 
-    kind: ClassVar[str] = "learner_beat"
     source: Source
     agent: Count
     version: Count
@@ -74,7 +72,6 @@ class LearnerBeat(Message, frozen=True, kw_only=True):
 class ActorBeat(Message, frozen=True, kw_only=True):
     """Once a second: what an actor does."""
 
-    kind: ClassVar[str] = "actor_beat"
     source: Source
     env_steps: Total
     episodes: Total
@@ -86,14 +83,12 @@ class ActorBeat(Message, frozen=True, kw_only=True):
 class Want(Message, frozen=True, kw_only=True):
     """An actor asks for a ticket; the head answers when it has one."""
 
-    kind: ClassVar[str] = "want"
     source: Source
 
 
 class Returned(Message, frozen=True, kw_only=True):
     """A learner refused what an actor made of a ticket; somebody has to play it again."""
 
-    kind: ClassVar[str] = "returned"
     source: Source
     ticket_id: TicketId
 
@@ -101,7 +96,6 @@ class Returned(Message, frozen=True, kw_only=True):
 class Result(Message, frozen=True, kw_only=True):
     """What an evaluate ticket came to, one entry per episode."""
 
-    kind: ClassVar[str] = "result"
     source: Source
     ticket_id: TicketId
     returns: tuple[float, ...]
@@ -112,14 +106,12 @@ class Result(Message, frozen=True, kw_only=True):
 class Bye(Message, frozen=True, kw_only=True):
     """A role leaves on purpose; an actor that says it has nothing unsettled."""
 
-    kind: ClassVar[str] = "bye"
     source: Source
 
 
 class Exited(Message, frozen=True, kw_only=True):
     """The supervisor reports the end of a child, so that leases need not wait for a deadline."""
 
-    kind: ClassVar[str] = "exited"
     name: Name
     incarnation: Count
     exit_code: Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31)]
@@ -134,7 +126,6 @@ class Command(Message, frozen=True, kw_only=True):
     detail: for `fail`, the reason; for `drain`, who asked.
     """
 
-    kind: ClassVar[str] = "command"
     name: Word
     restarts: Restarts = msgspec.field(default_factory=dict)
     detail: Annotated[str, msgspec.Meta(max_length=4096)] = ""
@@ -146,7 +137,6 @@ class Command(Message, frozen=True, kw_only=True):
 class Welcome(Message, frozen=True, kw_only=True):
     """Answer to HELLO: everything the role needs to work."""
 
-    kind: ClassVar[str] = "welcome"
     run_id: str
     head_incarnation: Count
     config_json: str
@@ -157,14 +147,12 @@ class Welcome(Message, frozen=True, kw_only=True):
 class Directory(Message, frozen=True, kw_only=True):
     """The learners' addresses changed."""
 
-    kind: ClassVar[str] = "directory"
     learners: dict[Decimal, tuple[Address, Address]]
 
 
 class Lease(Message, frozen=True, kw_only=True):
     """A ticket to play; its fields are those of `dm2_dist.ticket.Ticket`."""
 
-    kind: ClassVar[str] = "lease"
     head_incarnation: Count
     ticket_kind: Annotated[str, msgspec.Meta(pattern=r"\A(train|evaluate|record)\Z")]
     iteration: Count
@@ -185,7 +173,6 @@ class Orders(Message, frozen=True, kw_only=True):
         gave up on this role (then 0).
     """
 
-    kind: ClassVar[str] = "orders"
     head_incarnation: Count
     keep_from: Count
     phase: Annotated[str, msgspec.Meta(pattern=r"\A(run|drain|stop)\Z")]
@@ -194,12 +181,10 @@ class Orders(Message, frozen=True, kw_only=True):
 class Status(Message, frozen=True, kw_only=True):
     """Answer to the `status` command: the run as JSON (a view for people and for summary.json)."""
 
-    kind: ClassVar[str] = "status"
     report: dict[str, Any]
 
 
 class Reject(Message, frozen=True, kw_only=True):
     """A peer is refused, with the reason and the mend in one sentence."""
 
-    kind: ClassVar[str] = "reject"
     reason: str

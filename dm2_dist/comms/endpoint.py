@@ -21,6 +21,10 @@ LINGER_MILLISECONDS = 1000
 """How long the end of a process may wait for its last messages to leave."""
 _ZERO_COPY_BYTES = 64 * 1024
 """Bodies above this are not copied; below, copying is cheaper than keeping the books of a loan."""
+# As plain integers: operations of enumerations would cost more than the calls they are for.
+_EVENTS, _POLLIN, _POLLOUT = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
+_DONTWAIT = int(zmq.DONTWAIT)
+_MORE = int(zmq.DONTWAIT | zmq.SNDMORE)
 _MEBIBYTE = 1024 * 1024
 _EVERYWHERE = {
     zmq.LINGER: LINGER_MILLISECONDS,
@@ -199,13 +203,40 @@ def address_of(socket: Socket) -> str:
 
 def receive(socket: Socket) -> list[zmq.Frame] | None:
     """The frames of the next message, or None when nothing waits; also answers the door."""
+    answer_door()
+    return take(socket)
+
+
+def answer_door() -> None:
+    """Decide about those who knock at this process, if it has a door."""
     door = _PROCESS.door
     if door is not None and not door.closed:
         door.serve()
+
+
+def readable(socket: Socket) -> bool:
+    """Whether a message waits."""
+    return bool(int(socket.getsockopt(_EVENTS)) & _POLLIN)
+
+
+def writable(socket: Socket) -> bool:
+    """Whether there is somebody to take a message."""
+    return bool(int(socket.getsockopt(_EVENTS)) & _POLLOUT)
+
+
+def take(socket: Socket) -> list[zmq.Frame] | None:
+    """The frames of the next message, or None when nothing waits."""
+    if not readable(socket):  # to ask is cheaper than to fail
+        return None
     try:
-        return socket.recv_multipart(zmq.DONTWAIT, copy=False)
+        frame = socket.recv(_DONTWAIT, copy=False)
     except zmq.Again:
         return None
+    frames = [frame]
+    while frame.more:  # a message arrives whole, so these are there
+        frame = socket.recv(copy=False)
+        frames.append(frame)
+    return frames
 
 
 def to_frames(parts: list[zmq.Frame]) -> Frames | None:
@@ -222,10 +253,13 @@ def to_frames(parts: list[zmq.Frame]) -> Frames | None:
 
 def transmit(socket: Socket, parts: list[bytes], body: Buffer | None) -> bool:
     """Send all frames or none; False if there is nobody to take them."""
-    frames: list[Buffer] = [*parts] if body is None else [*parts, body]
-    zero_copy = body is not None and len(body) > _ZERO_COPY_BYTES
+    rest = len(parts) if body is not None else len(parts) - 1
     try:
-        socket.send_multipart(frames, zmq.DONTWAIT, copy=not zero_copy)
+        for part in parts:
+            socket.send(part, _MORE if rest else _DONTWAIT)
+            rest -= 1
+        if body is not None:
+            socket.send(body, _DONTWAIT, copy=len(body) <= _ZERO_COPY_BYTES)
     except (zmq.Again, zmq.ZMQError) as error:
         if error.errno in (zmq.EAGAIN, zmq.EHOSTUNREACH):
             return False

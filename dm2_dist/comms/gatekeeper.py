@@ -27,6 +27,7 @@ _REQUEST_FRAMES = 9
 _LOG_SECONDS = 60.0
 _ADDRESSES_LIMIT = 256
 _SERVED_AT_ONCE = 64
+_EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
 
 ADMITTED: dict[Role, frozenset[Role]] = {
     Role.HEAD: frozenset({Role.ACTOR, Role.LEARNER, Role.LAUNCHER}),
@@ -103,7 +104,7 @@ class Gatekeeper:
             return  # another thread is at it
         try:
             for _ in range(_SERVED_AT_ONCE):
-                if not int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+                if not int(self._socket.getsockopt(_EVENTS)) & _POLLIN:
                     return
                 self._answer(self._socket.recv_multipart(zmq.DONTWAIT))
         finally:

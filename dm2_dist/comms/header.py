@@ -4,11 +4,11 @@ A header is 8 bytes of BLAKE2b, then a msgpack map with the key `kind`: no bit i
 not sent. What comes from outside is a checked message or refused. Used through `codec`.
 """
 
+import functools
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Union
 
-import msgpack
 import msgspec
 
 from dm2_dist.comms.messages import TRAJECTORY_KINDS, Message, Settle
@@ -23,9 +23,8 @@ CONTROL_LIMIT = 256 * 1024
 CHECK_BYTES = 8
 """What stands before the map of a header: BLAKE2b of the map."""
 
-_HEADER_ITEMS = 512
-_CONTROL_ITEMS = 4096
 _SETTLE_CHUNK = 96
+_ENCODER = msgspec.msgpack.Encoder()
 
 
 def pack(message: Message) -> bytes:
@@ -34,9 +33,8 @@ def pack(message: Message) -> bytes:
     Raises:
         ValueError: the header would exceed the limit that receivers enforce.
     """
-    fields: dict[str, Any] = msgspec.to_builtins(message)
-    frame = seal(msgpack.packb({"kind": message.kind, **fields}))
-    if len(frame) > _header_limit((type(message),)):
+    frame = seal(_ENCODER.encode(message))
+    if len(frame) > HEADER_LIMIT and len(frame) > _header_limit((type(message),)):
         raise ValueError(f"a {message.kind} header of {len(frame)} bytes exceeds its limit")
     return frame
 
@@ -52,7 +50,7 @@ def unpack(frame: Buffer, kinds: Sequence[type[Message]]) -> Message:
     Raises:
         Refused: oversize, corrupt or schema.
     """
-    limit = _header_limit(kinds)
+    limit, decoder = _decoding(tuple(kinds))
     if len(frame) > limit:
         raise Refused(Reason.OVERSIZE, f"a header of {len(frame)} bytes; the limit is {limit}")
     header = frame[CHECK_BYTES:]
@@ -62,15 +60,11 @@ def unpack(frame: Buffer, kinds: Sequence[type[Message]]) -> Message:
             f"a header of {len(frame)} bytes does not match its checksum: damaged on the way, or "
             "sent by another version of dm2-dist",
         )
-    fields = _unpack_map(header, limit)
-    kind = fields.get("kind")
-    for candidate in kinds:
-        if candidate.kind == kind:
-            try:
-                return msgspec.convert(fields, candidate)
-            except (msgspec.ValidationError, RecursionError) as error:
-                raise Refused(Reason.SCHEMA, f"{candidate.kind}: {error}") from error
-    raise Refused(Reason.SCHEMA, f"unexpected kind {str(kind)[:40]!r}")
+    # NOTE: the decoder makes each item when it sees it, never room for as many as a prefix claims.
+    try:
+        return decoder.decode(header)
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError) as error:
+        raise Refused(Reason.SCHEMA, f"not a message that belongs here: {error}") from error
 
 
 def settle_messages(learner_incarnation: int, outcomes: Sequence[tuple[int, str]]) -> list[Settle]:
@@ -84,28 +78,12 @@ def settle_messages(learner_incarnation: int, outcomes: Sequence[tuple[int, str]
     ]
 
 
+@functools.cache
+def _decoding(kinds: tuple[type[Message], ...]) -> tuple[int, msgspec.msgpack.Decoder[Message]]:
+    """The limit in bytes of headers of these kinds, and what decodes them."""
+    choice: Any = Union[kinds]  # noqa: UP007  # the kinds are known only now
+    return _header_limit(kinds), msgspec.msgpack.Decoder(choice)
+
+
 def _header_limit(kinds: Sequence[type[Message]]) -> int:
     return HEADER_LIMIT if all(kind in TRAJECTORY_KINDS for kind in kinds) else CONTROL_LIMIT
-
-
-def _unpack_map(frame: Buffer, limit: int) -> dict[Any, Any]:
-    # NOTE: the decoder reserves room for the items a prefix announces, at every nesting level,
-    # before it sees them: without the cap on items a few hundred bytes could claim gigabytes.
-    size = len(frame)
-    items = min(size, _HEADER_ITEMS if limit == HEADER_LIMIT else _CONTROL_ITEMS)
-    try:
-        value = msgpack.unpackb(
-            frame,
-            raw=False,
-            strict_map_key=True,
-            max_str_len=size,
-            max_bin_len=size,
-            max_array_len=items,
-            max_map_len=items,
-            max_ext_len=0,
-        )
-    except (ValueError, TypeError, RecursionError) as error:
-        raise Refused(Reason.SCHEMA, f"not a msgpack map: {error}") from error
-    if not isinstance(value, dict):
-        raise Refused(Reason.SCHEMA, f"a header must be a map, not {type(value).__name__}")
-    return value

@@ -1,14 +1,13 @@
 """Whether a well-formed trajectory makes sense: who it is for, and what its arrays say.
 
-`codec` establishes names, types, shapes and bytes; here every value is checked before it is learned
-from.
+`slice_body` establishes names, types, shapes and bytes, `inspection_kernels` looks at every value;
+here is what concerns headers and the pieces of unrolls.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from dm2_dist import trajectory
 from dm2_dist.comms.messages import Trajectory
 from dm2_dist.comms.refusal import Reason, Refused
 from dm2_dist.trajectory import Bool, Entering, Slice
@@ -93,49 +92,7 @@ def check_place(header: Trajectory, oldest: int, horizon: int, tickets: int) -> 
         raise Refused(Reason.BUFFER_FULL, f"iteration {header.iteration} while {oldest} is next")
 
 
-def check_slice(data: Slice, expectation: Expectation) -> None:
-    """Check the values of a slice whose dtypes and shapes are already right.
-
-    Raises:
-        Refused: schema, nonfinite or illegal_action.
-    """
-    _check_episodes(data, expectation)
-    if data.entering is None:
-        _check_ends(data)
-    else:
-        _check_pieces(data, data.entering, expectation)
-    for name in ("observation", "reward", "behaviour_log_prob"):
-        if not np.isfinite(getattr(data, name)).all():
-            raise Refused(Reason.NONFINITE, f"{name} holds a value that is not finite")
-    if data.behaviour_log_prob.max() > LOG_PROB_TOLERANCE:
-        raise Refused(Reason.SCHEMA, "behaviour_log_prob is above 0")
-    if data.action.max() >= expectation.num_actions:
-        raise Refused(
-            Reason.ILLEGAL_ACTION, f"action {data.action.max()} of {expectation.num_actions}"
-        )
-    rows = trajectory.action_rows(data.length)
-    if not data.available_actions[rows, data.action].all():
-        raise Refused(Reason.ILLEGAL_ACTION, "an action was not available when it was taken")
-
-
-def _check_episodes(data: Slice, expectation: Expectation) -> None:
-    """Lengths fill the rows, flags are 0 or 1."""
-    if data.length.min() < 1 or data.length.max() > expectation.episode_limit:
-        raise Refused(Reason.SCHEMA, f"an episode length is outside 1..{expectation.episode_limit}")
-    if int(data.length.sum(dtype=np.int64)) != data.env_steps:
-        raise Refused(Reason.SCHEMA, "episode lengths do not add up to the action rows")
-    for name in ("available_actions", "alive", "terminated", "truncated", "won"):
-        if getattr(data, name).max() > 1:
-            raise Refused(Reason.SCHEMA, f"{name} holds something other than 0 and 1")
-
-
-def _check_ends(data: Slice) -> None:
-    """Every episode ended in exactly one way."""
-    if not (data.terminated ^ data.truncated).all():
-        raise Refused(Reason.SCHEMA, "an episode ended both ways or neither")
-
-
-def _check_pieces(data: Slice, entering: Entering, expectation: Expectation) -> None:
+def check_pieces(data: Slice, entering: Entering, expectation: Expectation) -> None:
     """Each battle fills its n rows: its first piece may go on, its last one may be cut off.
 
     Raises:

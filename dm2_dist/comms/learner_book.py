@@ -7,7 +7,6 @@ Used by `learners.journal` and `learners.intake`.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ import msgspec
 from dm2_dist.comms.actor_book import TRAINED
 from dm2_dist.comms.messages import Source
 from dm2_dist.comms.refusal import Reason
+from dm2_dist.comms.source_lane import Lane
 
 
 class Verdict(StrEnum):
@@ -24,7 +24,8 @@ class Verdict(StrEnum):
     ACCEPT = "accept"
     """New: decode it and keep it for its iteration, or `drop` it."""
     RESENT = "resent"
-    """In hand already, or its drop is booked, and not settled yet: ignore the copy."""
+    """In hand already, or its drop is booked, and not settled yet; or settled, and its sender has
+    said that it knows: ignore the copy."""
     SETTLED = "settled"
     """Settled in a checkpoint on disk: tell its `outcome` again."""
     DROP = "drop"
@@ -53,33 +54,6 @@ class LearnerAccount(NamedTuple):
         return self.received - self.trained - sum(self.dropped.values()) - self.buffered
 
 
-@dataclass(slots=True)
-class _Marks:
-    """What is settled of one source: everything below `mark`, and the sequences in `extras`.
-
-    drops: reason of each settled sequence that was not trained.
-    """
-
-    trained: int = 0
-    mark: int = 0
-    extras: set[int] = field(default_factory=set)
-    drops: dict[int, str] = field(default_factory=dict)
-
-    def is_settled(self, sequence: int) -> bool:
-        return sequence < self.mark or sequence in self.extras
-
-    def settle(self, sequence: int, outcome: str) -> None:
-        assert not self.is_settled(sequence), "settled twice"
-        self.extras.add(sequence)
-        while self.mark in self.extras:
-            self.extras.remove(self.mark)
-            self.mark += 1
-        if outcome == TRAINED:
-            self.trained += 1
-        else:
-            self.drops[sequence] = outcome
-
-
 class _SourceRecord(msgspec.Struct, frozen=True):
     name: str
     incarnation: int
@@ -87,6 +61,8 @@ class _SourceRecord(msgspec.Struct, frozen=True):
     mark: int
     extras: list[int]
     drops: dict[int, str]
+    floor: int = 0
+    dropped: dict[str, int] | None = None
 
 
 class _BookRecord(msgspec.Struct, frozen=True):
@@ -107,13 +83,19 @@ class LearnerBook:
         self.version = version
         self.rolled_back = False
         self._received = 0
-        self._marks: dict[Source, _Marks] = {}
-        self._tickets: dict[tuple[int, int], tuple[Source, int]] = {}
-        self._buffered: dict[tuple[Source, int], tuple[int, int]] = {}
-        self._pending: dict[tuple[Source, int], Reason] = {}
+        self._num_held = 0
+        self._lanes: dict[Source, Lane] = {}
+        self._tickets: dict[int, dict[int, tuple[Source, int]]] = {}
         self._draining: Reason | None = None
 
-    def receive(self, source: Source, sequence: int, iteration: int, index: int) -> Verdict:
+    @property
+    def num_buffered(self) -> int:
+        """Trajectories in hand."""
+        return self._num_held
+
+    def receive(
+        self, source: Source, sequence: int, iteration: int, index: int, floor: int = 0
+    ) -> Verdict:
         """Judge a trajectory by its header, before its body is decoded.
 
         Args:
@@ -121,17 +103,24 @@ class LearnerBook:
             sequence: its number among those of this source and agent.
             iteration: of its ticket.
             index: of its ticket in the iteration.
+            floor: the source has heard what became of every sequence below.
         """
-        known = self._known(source, sequence)
+        lane = self._lane(source)
+        if floor > lane.floor:
+            lane.acknowledge(floor)
+        known = self._known(lane, sequence)
         if known is not None:
             return known
         self._received += 1
-        reason = self._reason_to_drop(iteration, index)
-        if reason is not None:
-            self._pending[source, sequence] = reason
+        tickets = self._tickets.get(iteration)
+        if tickets is None:
+            tickets = self._tickets[iteration] = {}
+        if self._draining is not None or iteration < self.version or index in tickets:
+            lane.pending[sequence] = self._draining or Reason.DUPLICATE
             return Verdict.DROP
-        self._tickets[iteration, index] = source, sequence
-        self._buffered[source, sequence] = iteration, index
+        tickets[index] = source, sequence
+        lane.held[sequence] = iteration, index
+        self._num_held += 1
         return Verdict.ACCEPT
 
     def drop(self, source: Source, sequence: int, reason: Reason) -> Verdict:
@@ -140,21 +129,23 @@ class LearnerBook:
         Its ticket is open again for another copy, from another playing of it: this one is settled
         with the next commit and not sent again.
         """
-        if (source, sequence) in self._buffered:
-            self._forget(source, sequence)
+        lane = self._lane(source)
+        if sequence in lane.held:
+            self._forget(lane, sequence)
         else:
-            known = self._known(source, sequence)
+            known = self._known(lane, sequence)
             if known is not None:
                 return known
             self._received += 1
-        self._pending[source, sequence] = reason
+        lane.pending[sequence] = reason
         return Verdict.DROP
 
     def drop_all(self, reason: Reason) -> None:
         """Book everything in hand as dropped, and whatever new arrives later; for a drain."""
         self._draining = reason
-        for source, sequence in list(self._buffered):
-            self.drop(source, sequence, reason)
+        for source, lane in self._lanes.items():
+            for sequence in list(lane.held):
+                self.drop(source, sequence, reason)
 
     def commit(self, iteration: int) -> list[Settlement]:
         """Book an iteration as trained, all of it, and settle the drops booked so far.
@@ -165,58 +156,66 @@ class LearnerBook:
             What to tell the sources in SETTLE.
         """
         assert iteration == self.version, "iterations are trained in order"
-        trained = [
-            Settlement(*self._tickets[ticket], TRAINED)
-            for ticket in sorted(self._tickets)
-            if ticket[0] == iteration
-        ]
+        tickets = self._tickets.get(iteration, {})
+        trained = [Settlement(*tickets[index], TRAINED) for index in sorted(tickets)]
         for source, sequence, outcome in trained:
-            self._forget(source, sequence)
-            self._marks.setdefault(source, _Marks()).settle(sequence, outcome)
+            lane = self._lanes[source]
+            self._forget(lane, sequence)
+            lane.settle(sequence, outcome)
         self.version = iteration + 1
+        self._tickets = {at: kept for at, kept in self._tickets.items() if at > iteration and kept}
         return trained + self.commit_drops()
 
     def commit_drops(self) -> list[Settlement]:
         """Settle the drops booked so far, without an iteration; see `commit`."""
-        dropped = [Settlement(*key, reason.value) for key, reason in self._pending.items()]
-        for source, sequence, outcome in dropped:
-            self._marks.setdefault(source, _Marks()).settle(sequence, outcome)
-        self._pending.clear()
+        dropped = []
+        for source, lane in self._lanes.items():
+            for sequence, reason in lane.pending.items():
+                dropped.append(Settlement(source, sequence, reason.value))
+                lane.settle(sequence, reason.value)
+            lane.pending.clear()
         return dropped
 
     def outcome(self, source: Source, sequence: int) -> str:
-        """The outcome of a settled sequence."""
-        marks = self._marks[source]
-        assert marks.is_settled(sequence), "not settled"
-        return marks.drops.get(sequence, TRAINED)
+        """The outcome of a settled sequence that its source has not acknowledged."""
+        lane = self._lanes[source]
+        assert lane.is_settled(sequence), "not settled"
+        assert sequence >= lane.floor, "acknowledged"
+        return lane.drops.get(sequence, TRAINED)
 
     def buffered(self) -> dict[int, tuple[int, ...]]:
         """Per open iteration, the ticket indices in hand, ascending."""
-        indices: dict[int, list[int]] = {}
-        for iteration, index in sorted(self._tickets):
-            indices.setdefault(iteration, []).append(index)
-        return {iteration: tuple(found) for iteration, found in indices.items()}
+        return {
+            iteration: tuple(sorted(tickets))
+            for iteration, tickets in sorted(self._tickets.items())
+            if tickets
+        }
 
     def account(self) -> LearnerAccount:
         """The counts of all sources; drops count from the moment they are booked."""
-        dropped = Counter(reason.value for reason in self._pending.values())
-        for marks in self._marks.values():
-            dropped.update(marks.drops.values())
+        dropped: Counter[str] = Counter()
+        for lane in self._lanes.values():
+            dropped.update(lane.dropped)
+            dropped.update(reason.value for reason in lane.pending.values())
         return LearnerAccount(
             received=self._received,
-            trained=sum(marks.trained for marks in self._marks.values()),
+            trained=sum(lane.trained for lane in self._lanes.values()),
             dropped=dict(dropped),
-            buffered=len(self._buffered),
+            buffered=sum(len(lane.held) for lane in self._lanes.values()),
         )
 
     def settled(self, source: Source) -> tuple[int, dict[str, int]]:
         """Settled trajectories of one source: trained, and dropped by reason."""
-        marks = self._marks.get(source, _Marks())
-        return marks.trained, dict(Counter(marks.drops.values()))
+        lane = self._lanes.get(source, Lane())
+        return lane.trained, dict(lane.dropped)
 
     def sources(self) -> list[Source]:
         """Everyone of whom something is settled."""
-        return list(self._marks)
+        return [source for source, lane in self._lanes.items() if lane.trained or lane.dropped]
+
+    def kept_reasons(self) -> int:
+        """Settled drops whose reason is kept because their source may still ask."""
+        return sum(len(lane.drops) for lane in self._lanes.values())
 
     def note_rollback(self) -> None:
         """The newest checkpoint was unreadable: some of what actors forgot was never trained."""
@@ -228,12 +227,15 @@ class LearnerBook:
             _SourceRecord(
                 source.name,
                 source.incarnation,
-                marks.trained,
-                marks.mark,
-                sorted(marks.extras),
-                marks.drops,
+                lane.trained,
+                lane.mark,
+                sorted(lane.extras),
+                lane.drops,
+                lane.floor,
+                lane.dropped,
             )
-            for source, marks in self._marks.items()
+            for source, lane in self._lanes.items()
+            if lane.mark or lane.extras
         ]
         return msgspec.json.encode(_BookRecord(self.version, self.rolled_back, sources)).decode()
 
@@ -249,26 +251,30 @@ class LearnerBook:
         book.rolled_back = record.rolled_back
         for entry in record.sources:
             source = Source(name=entry.name, incarnation=entry.incarnation)
-            book._marks[source] = _Marks(
-                entry.trained, entry.mark, set(entry.extras), dict(entry.drops)
+            lane = book._lanes[source] = Lane(
+                trained=entry.trained,
+                mark=entry.mark,
+                floor=entry.floor,
+                extras=set(entry.extras),
+                drops=dict(entry.drops),
+                # Before there was a floor, every reason was kept.
+                dropped=Counter(entry.drops.values() if entry.dropped is None else entry.dropped),
             )
-            book._received += entry.trained + len(entry.drops)
+            book._received += lane.trained + lane.dropped.total()
         return book
 
-    def _known(self, source: Source, sequence: int) -> Verdict | None:
-        marks = self._marks.get(source)
-        if marks is not None and marks.is_settled(sequence):
-            return Verdict.SETTLED
-        if (source, sequence) in self._buffered or (source, sequence) in self._pending:
-            return Verdict.RESENT
-        return None
+    def _lane(self, source: Source) -> Lane:
+        lane = self._lanes.get(source)
+        if lane is None:
+            lane = self._lanes[source] = Lane()
+        return lane
 
-    def _reason_to_drop(self, iteration: int, index: int) -> Reason | None:
-        if self._draining is not None:
-            return self._draining
-        if iteration < self.version or (iteration, index) in self._tickets:
-            return Reason.DUPLICATE
-        return None
+    def _known(self, lane: Lane, sequence: int) -> Verdict | None:
+        if lane.is_settled(sequence):
+            return Verdict.SETTLED if sequence >= lane.floor else Verdict.RESENT
+        return Verdict.RESENT if sequence in lane.held or sequence in lane.pending else None
 
-    def _forget(self, source: Source, sequence: int) -> None:
-        del self._tickets[self._buffered.pop((source, sequence))]
+    def _forget(self, lane: Lane, sequence: int) -> None:
+        iteration, index = lane.held.pop(sequence)
+        del self._tickets[iteration][index]
+        self._num_held -= 1

@@ -4,7 +4,8 @@ Whatever a field may hold is said here or at the field; `codec.unpack` enforces 
 has to check a number or a name again. Used by `control_messages` and `trajectory_messages`.
 """
 
-from typing import Annotated, ClassVar
+import re
+from typing import Annotated
 
 import msgspec
 
@@ -37,10 +38,18 @@ PROTOCOL = 3
 """Version of the framing; peers of another version are refused."""
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all headers; `kind` is the wire name."""
+def _wire_name(name: str) -> str:
+    """LearnerBeat -> learner_beat."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name.rpartition(".")[2]).lower()
 
-    kind: ClassVar[str] = ""
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=_wire_name):
+    """Base of all headers; on the wire the key `kind` holds the name of the class."""
+
+    @property
+    def kind(self) -> str:
+        """The wire name."""
+        return str(self.__struct_config__.tag)
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

@@ -74,7 +74,11 @@ class Router:
 
     def recv(self) -> PeerFrames | None:
         """The next message, or None when nothing waits."""
-        parts = endpoint.receive(self._socket)
+        endpoint.answer_door()
+        return self._take()
+
+    def _take(self) -> PeerFrames | None:
+        parts = endpoint.take(self._socket)
         if parts is None:
             return None
         peer = parts[0].bytes
@@ -87,7 +91,8 @@ class Router:
 
     def waiting(self, limit: int) -> Iterator[PeerFrames]:
         """What waits, at most `limit` messages: a flood must not keep the owner from its work."""
-        while limit > 0 and (received := self.recv()) is not None:
+        endpoint.answer_door()
+        while limit > 0 and (received := self._take()) is not None:
             limit -= 1
             yield received
 
@@ -174,9 +179,7 @@ class Dealer:
         self._socket.close()
 
     def _writable(self) -> bool:
-        events = self._socket.getsockopt(zmq.EVENTS)
-        assert isinstance(events, int)
-        return bool(events & zmq.POLLOUT)
+        return endpoint.writable(self._socket)
 
     def _note_connections(self) -> None:
         self._connection.keep()

@@ -1,7 +1,5 @@
 """The trajectory conversation: an actor with a learner; and what a learner publishes."""
 
-from typing import ClassVar
-
 import msgspec
 
 from dm2_dist.comms.message import Count, Message, Outcome, Source
@@ -22,7 +20,6 @@ class TensorSpec(msgspec.Struct, frozen=True, array_like=True):
 class Open(Message, frozen=True, kw_only=True):
     """An actor opens its conversation with a learner and asks for credit."""
 
-    kind: ClassVar[str] = "open"
     protocol: Count
     source: Source
     run_id: str
@@ -34,9 +31,9 @@ class Trajectory(Message, frozen=True, kw_only=True):
     learner_incarnation: the learner it was addressed to; after a restart the actor resends.
     sequence: 0, 1, 2, ... per (source, agent), without gaps: the unit of the books.
     digest: 128-bit XXH3 of the body, hexadecimal.
+    floor: what became of every sequence below is known to the source; at most `sequence`.
     """
 
-    kind: ClassVar[str] = "trajectory"
     source: Source
     learner_incarnation: Count
     run_id: str
@@ -47,12 +44,12 @@ class Trajectory(Message, frozen=True, kw_only=True):
     versions: tuple[Count, ...]
     tensors: tuple[TensorSpec, ...]
     digest: str
+    floor: Count = 0
 
 
 class Get(Message, frozen=True, kw_only=True):
     """An actor asks for one parameter version."""
 
-    kind: ClassVar[str] = "get"
     source: Source
     version: Count
 
@@ -67,7 +64,6 @@ class Credit(Message, frozen=True, kw_only=True):
         whatever is unsettled must be sent again: a connection that broke may have swallowed it.
     """
 
-    kind: ClassVar[str] = "credit"
     learner_incarnation: Count
     amount: Count
     opens: bool = False
@@ -76,7 +72,6 @@ class Credit(Message, frozen=True, kw_only=True):
 class Settle(Message, frozen=True, kw_only=True):
     """These are accounted for on disk: (sequence, outcome), `trained` or a reason."""
 
-    kind: ClassVar[str] = "settle"
     learner_incarnation: Count
     outcomes: tuple[tuple[Count, Outcome], ...]
 
@@ -87,7 +82,6 @@ class Settle(Message, frozen=True, kw_only=True):
 class Parameters(Message, frozen=True, kw_only=True):
     """A policy snapshot; the body is safetensors. Published, and sent in answer to GET."""
 
-    kind: ClassVar[str] = "parameters"
     agent: Count
     version: Count
     digest: str
@@ -96,7 +90,6 @@ class Parameters(Message, frozen=True, kw_only=True):
 class Beacon(Message, frozen=True, kw_only=True):
     """Once a second: the newest version, for whoever missed its publication."""
 
-    kind: ClassVar[str] = "beacon"
     agent: Count
     version: Count
     digest: str
@@ -105,6 +98,5 @@ class Beacon(Message, frozen=True, kw_only=True):
 class Missing(Message, frozen=True, kw_only=True):
     """Answer to GET of a version that is not there (any more, or yet)."""
 
-    kind: ClassVar[str] = "missing"
     agent: Count
     version: Count

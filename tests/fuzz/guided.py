@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 with atheris.instrument_imports(include=["dm2_dist.comms", "dm2_dist.trajectory"]):
     from targets import ACTOR, EXPECTATION, trajectory
 
-    from dm2_dist.comms import codec
+    from dm2_dist.comms import codec, slice_body
     from dm2_dist.comms.messages import CONTROL_KINDS, TRAJECTORY_KINDS
     from dm2_dist.comms.refusal import Refused
 
@@ -42,7 +42,7 @@ def body(data: bytes) -> None:
                 },
                 digest=codec.digest_of(rest),
             )
-            codec.decode_slice(honest, rest, EXPECTATION)
+            slice_body.decode_slice(honest, rest, EXPECTATION)
 
 
 def parameters(data: bytes) -> None:

@@ -18,13 +18,14 @@ from stage import SPEC, TICKETS, Actor, K, Learner, made_up_slice, make_config, 
 from actors.conversation import Conversation, RefusedByLearnerError
 from actors.parameter_cache import ParameterCache
 from dm2_dist import ticket
-from dm2_dist.comms import codec, messages
+from dm2_dist.comms import codec, messages, slice_body
 from dm2_dist.comms.control import Rejected
 from dm2_dist.comms.counter_file import CounterFile, CounterFileError, read_counters
 from dm2_dist.comms.inspection import Expectation
 from dm2_dist.comms.messages import CONTROL_KINDS, TRAJECTORY_KINDS, Source
 from dm2_dist.comms.refusal import Refused
 from dm2_dist.comms.sockets import Frames, PeerFrames, Router
+from dm2_dist.comms.source_lane import Lane
 from dm2_dist.sections import EvaluationConfig
 from dm2_dist.trajectory import Entering, Slice
 
@@ -40,7 +41,7 @@ PLACE = {"trajectory_address": "ipc:///tmp/t", "parameter_address": "ipc:///tmp/
 
 def trajectory(source: Source, incarnation: int, index: int = 0, agent: int = 1, data=None):
     """A true trajectory of iteration 0, or of `data`: header and body."""
-    tensors, body, digest = codec.encode_slice(
+    tensors, body, digest = slice_body.encode_slice(
         data or made_up_slice(ticket.train_tickets(CONFIG, 0, K)[index])
     )
     header = messages.Trajectory(
@@ -139,7 +140,7 @@ class Headers(Target):
 
 
 class Bodies(Target):
-    """`codec.decode_slice`: bytes, honest digests over spoilt bytes, and spoilt announcements."""
+    """`decode_slice`: bytes, honest digests over spoilt bytes, and spoilt announcements."""
 
     def __init__(self, root: Path) -> None:
         self.expectation = EXPECTATION
@@ -168,7 +169,7 @@ class Bodies(Target):
         if chance.random() < 0.9:
             header = msgspec.structs.replace(header, digest=codec.digest_of(body))
         with contextlib.suppress(Refused):
-            data = codec.decode_slice(header, body, self.expectation)
+            data = slice_body.decode_slice(header, body, self.expectation)
             assert np.isfinite(data.observation).all()
             assert data.length.sum() == data.env_steps
             self.check_past(data)
@@ -208,7 +209,7 @@ class Pieces(Bodies):
             entering=entering,
         )
         self.header, self.body = trajectory(ACTOR, 1, data=data)
-        codec.decode_slice(self.header, self.body, self.expectation)
+        slice_body.decode_slice(self.header, self.body, self.expectation)
 
     def check_past(self, data: Slice) -> None:
         entering = data.entering
@@ -281,7 +282,10 @@ class IntakeDoor(Target):
         header, body = trajectory(source, incarnation, chance.randrange(TICKETS))
         sequence = chance.randrange(50)
         header = msgspec.structs.replace(
-            header, sequence=sequence, iteration=chance.choice((0, 0, 1, 2**62))
+            header,
+            sequence=sequence,
+            iteration=chance.choice((0, 0, 1, 2**62)),
+            floor=chance.choice((0, sequence, chance.randrange(50))),
         )
         opening = messages.Open(protocol=messages.PROTOCOL, source=source, run_id="run")
         words = [header, header, header, opening, messages.Get(source=source, version=0)]
@@ -313,8 +317,9 @@ class IntakeDoor(Target):
         assert len(correspondents.bans._told_at) <= 1024
         # What is settled of each incarnation stays in the books of a run by intention; a run has
         # as many as it has starts of actors, and not one for every forty messages.
-        book._marks.clear()
-        book._received = len(book._buffered)
+        lanes = {source: lane for source, lane in book._lanes.items() if lane.held}
+        book._lanes = {source: Lane(held=lane.held) for source, lane in lanes.items()}
+        book._received = book.num_buffered
 
     def close(self) -> None:
         self.learner.kill()

@@ -9,7 +9,7 @@ import pytest
 from stage import SPEC, TICKETS, K, Learner, made_up_slice, make_config, make_head, replaced
 
 from dm2_dist import ticket
-from dm2_dist.comms import ban, codec, messages
+from dm2_dist.comms import ban, codec, messages, slice_body
 from dm2_dist.comms.ban import BanList
 from dm2_dist.comms.messages import CONTROL_KINDS, TRAJECTORY_KINDS, Source
 from dm2_dist.comms.refusal import Reason
@@ -65,7 +65,7 @@ class Wire:
 
     def trajectory(self, data=None, body=None, **changes):
         played = ticket.train_tickets(CONFIG, 0, K)[0]
-        tensors, encoded, digest = codec.encode_slice(data or made_up_slice(played))
+        tensors, encoded, digest = slice_body.encode_slice(data or made_up_slice(played))
         header = messages.Trajectory(
             source=ACTOR,
             learner_incarnation=self.learner.source.incarnation,
@@ -138,7 +138,7 @@ POISON = {
 def test_a_refused_trajectory_is_booked_told_and_counted(wire, poison):
     reason, changes = POISON[poison]
     if changes == "retyped":
-        tensors, _, _ = codec.encode_slice(spoilt())
+        tensors, _, _ = slice_body.encode_slice(spoilt())
         changes = {
             "tensors": tuple(
                 replaced(spec, dtype="float64") if spec.name == "reward" else spec

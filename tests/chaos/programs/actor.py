@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dm2_dist.comms import codec, messages
+from dm2_dist.comms import codec, messages, slice_body
 from dm2_dist.comms.counter_file import CounterFile
 from dm2_dist.comms.ledger import ActorBook
 from dm2_dist.comms.sockets import Dealer, Poller, Subscriber, close_context
@@ -79,7 +79,7 @@ class Actor:
             return
         iteration, index = self.random.choice(choice)
         self.played.add((iteration, index))
-        encoded = codec.encode_slice(made_up_slice(iteration, index))
+        encoded = slice_body.encode_slice(made_up_slice(iteration, index))
         for agent in range(len(self.dealers)):
             self.book.produce(agent, (iteration, index, encoded))
             self.counters.set_produced(agent, self.book.account(agent).produced)

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from dm2_dist.comms import codec, messages
+from dm2_dist.comms import codec, messages, slice_body
 from dm2_dist.comms.inspection import Expectation
 from dm2_dist.comms.ledger import LearnerBook, Settlement, Verdict
 from dm2_dist.comms.refusal import Reason, Refused
@@ -74,7 +74,7 @@ class Learner:
             self.settle([Settlement(*key, self.book.outcome(*key))])
         elif verdict is Verdict.ACCEPT:
             try:
-                codec.decode_slice(header, body, EXPECTATION)
+                slice_body.decode_slice(header, body, EXPECTATION)
             except Refused as refused:
                 self.book.drop(*key, refused.reason)
 

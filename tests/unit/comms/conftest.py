@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dm2_dist import trajectory
-from dm2_dist.comms import codec
+from dm2_dist.comms import slice_body
 from dm2_dist.comms.inspection import Expectation
 from dm2_dist.comms.messages import Source, Trajectory
 from dm2_dist.trajectory import Slice
@@ -45,7 +45,7 @@ def build_slice(lengths: tuple[int, ...] = (3, 5), **changes: Any) -> Slice:
 
 
 def build_message(data: Slice, **changes: Any) -> tuple[Trajectory, bytes]:
-    tensors, body, digest = codec.encode_slice(data)
+    tensors, body, digest = slice_body.encode_slice(data)
     header = Trajectory(
         source=Source(name="actor-0", incarnation=1),
         learner_incarnation=2,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dm2_dist.comms import codec
+from dm2_dist.comms import codec, slice_body
 from dm2_dist.comms.inspection import Expectation
 from dm2_dist.trajectory import SLICE_FIELDS
 
@@ -46,7 +46,7 @@ def test_the_layout_is_the_plain_one_and_comes_back_whole(make_slice, make_messa
     assert [spec.dtype for spec in header.tensors] == [
         np.dtype(dtype).name for dtype in WIRE_DTYPES.values()
     ]
-    decoded = codec.decode_slice(header, body, Expectation(5, 4, 40, len(lengths)))
+    decoded = slice_body.decode_slice(header, body, Expectation(5, 4, 40, len(lengths)))
     for name in SLICE_FIELDS:
         np.testing.assert_array_equal(getattr(decoded, name), getattr(data, name))
 
@@ -58,7 +58,7 @@ def test_a_body_that_lies_at_an_odd_address_is_read_the_same(
     data = make_slice()
     header, body = make_message(data)
     shifted = memoryview(bytes(size) + body)[size:]
-    decoded = codec.decode_slice(header, shifted, expectation)
+    decoded = slice_body.decode_slice(header, shifted, expectation)
     for name in SLICE_FIELDS:
         np.testing.assert_array_equal(getattr(decoded, name), getattr(data, name))
         assert not getattr(decoded, name).flags.writeable

@@ -3,7 +3,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from dm2_dist.comms import codec, messages
+from dm2_dist.comms import codec, messages, slice_body
 from dm2_dist.comms.messages import CONTROL_KINDS, TRAJECTORY_KINDS, Source, TensorSpec
 from dm2_dist.comms.refusal import Reason, Refused
 from dm2_dist.trajectory import SLICE_FIELDS
@@ -125,19 +125,19 @@ def test_settle_messages_fit_whatever_their_number():
 def test_slice_round_trip_is_exact_and_copies_nothing(make_slice, make_message, expectation):
     data = make_slice()
     header, body = make_message(data)
-    decoded = codec.decode_slice(header, body, expectation)
+    decoded = slice_body.decode_slice(header, body, expectation)
     for name in SLICE_FIELDS:
         array, original = getattr(decoded, name), getattr(data, name)
         np.testing.assert_array_equal(array, original)
         assert array.dtype == original.dtype
         assert not array.flags.writeable
         assert not array.flags.owndata
-    assert all(spec.offset % codec.ALIGNMENT == 0 for spec in header.tensors)
+    assert all(spec.offset % slice_body.ALIGNMENT == 0 for spec in header.tensors)
 
 
 def test_slice_decodes_from_a_writable_view(make_slice, make_message, expectation):
     header, body = make_message(make_slice())
-    decoded = codec.decode_slice(header, memoryview(bytearray(body)), expectation)
+    decoded = slice_body.decode_slice(header, memoryview(bytearray(body)), expectation)
     assert not decoded.reward.flags.writeable
 
 
@@ -147,17 +147,17 @@ def test_encoding_accepts_views_and_wider_integers(make_slice, make_message, exp
     header, body = make_message(
         make_slice(observation=flipped, length=data.length.astype(np.int64))
     )
-    decoded = codec.decode_slice(header, body, expectation)
+    decoded = slice_body.decode_slice(header, body, expectation)
     np.testing.assert_array_equal(decoded.observation, data.observation)
 
 
 def test_oversize_body(make_slice, make_message, expectation):
     header, _ = make_message(make_slice())
     body = bytes(codec.BODY_LIMIT + 1)
-    assert refusal(codec.decode_slice, header, body, expectation) is Reason.OVERSIZE
+    assert refusal(slice_body.decode_slice, header, body, expectation) is Reason.OVERSIZE
     rows = codec.BODY_LIMIT // 4
     with pytest.raises(ValueError, match="episodes_per_ticket"):
-        codec.encode_slice(make_slice(reward=np.zeros(rows + 1, np.float32)))
+        slice_body.encode_slice(make_slice(reward=np.zeros(rows + 1, np.float32)))
 
 
 def test_corrupt_body(make_slice, make_message, expectation):
@@ -165,9 +165,9 @@ def test_corrupt_body(make_slice, make_message, expectation):
     flipped = bytearray(body)
     flipped[70] ^= 1
     for wrong in (bytes(flipped), body[:-1], body + b"\0", b""):
-        assert refusal(codec.decode_slice, header, wrong, expectation) is Reason.CORRUPT
+        assert refusal(slice_body.decode_slice, header, wrong, expectation) is Reason.CORRUPT
     lying = msgspec.structs.replace(header, digest="0" * 32)
-    assert refusal(codec.decode_slice, lying, body, expectation) is Reason.CORRUPT
+    assert refusal(slice_body.decode_slice, lying, body, expectation) is Reason.CORRUPT
 
 
 def _with_spec(header, tensor, **changes):
@@ -199,7 +199,7 @@ def _with_spec(header, tensor, **changes):
 def test_wrong_tensors_are_schema(make_slice, make_message, expectation, name, changes):
     header, body = make_message(make_slice())
     wrong = _with_spec(header, name, **changes)
-    assert refusal(codec.decode_slice, wrong, body, expectation) is Reason.SCHEMA
+    assert refusal(slice_body.decode_slice, wrong, body, expectation) is Reason.SCHEMA
 
 
 def test_missing_surplus_and_shuffled_tensors_are_schema(make_slice, make_message, expectation):
@@ -207,12 +207,12 @@ def test_missing_surplus_and_shuffled_tensors_are_schema(make_slice, make_messag
     extra = TensorSpec("secret", "uint8", (1,), 0)
     for tensors in ((), header.tensors[1:], (*header.tensors, extra), header.tensors[::-1]):
         wrong = msgspec.structs.replace(header, tensors=tensors)
-        assert refusal(codec.decode_slice, wrong, body, expectation) is Reason.SCHEMA
+        assert refusal(slice_body.decode_slice, wrong, body, expectation) is Reason.SCHEMA
 
 
 def test_another_number_of_episodes_is_schema(make_slice, make_message, expectation):
     header, body = make_message(make_slice(lengths=(3, 3, 2)))
-    assert refusal(codec.decode_slice, header, body, expectation) is Reason.SCHEMA
+    assert refusal(slice_body.decode_slice, header, body, expectation) is Reason.SCHEMA
 
 
 def test_parameters_round_trip():

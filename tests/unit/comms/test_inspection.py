@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dm2_dist.comms import codec, inspection
+from dm2_dist.comms import inspection, slice_body
 from dm2_dist.comms.refusal import Reason, Refused
 
 
@@ -42,7 +42,7 @@ def test_senseless_values_are_refused(
     array = changed(getattr(make_slice(), name), index, value)
     header, body = make_message(make_slice(**{name: array}))
     with pytest.raises(Refused) as caught:
-        codec.decode_slice(header, body, expectation)
+        slice_body.decode_slice(header, body, expectation)
     assert caught.value.reason is reason
 
 
@@ -52,16 +52,16 @@ def test_the_action_is_judged_at_its_own_row(make_slice, make_message, expectati
     rows = np.array([0, 1, 2, 4, 5, 6, 7, 8])
     available[rows, data.action] = 1
     header, body = make_message(make_slice(available_actions=available))
-    codec.decode_slice(header, body, expectation)
+    slice_body.decode_slice(header, body, expectation)
     header, body = make_message(make_slice(available_actions=np.roll(available, 1, axis=0)))
     with pytest.raises(Refused, match="not available"):
-        codec.decode_slice(header, body, expectation)
+        slice_body.decode_slice(header, body, expectation)
 
 
 def test_rounding_above_zero_is_tolerated(make_slice, make_message, expectation):
     log_prob = changed(make_slice().behaviour_log_prob, 0, 1e-7)
     header, body = make_message(make_slice(behaviour_log_prob=log_prob))
-    codec.decode_slice(header, body, expectation)
+    slice_body.decode_slice(header, body, expectation)
 
 
 @pytest.mark.parametrize(

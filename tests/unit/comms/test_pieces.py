@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dm2_dist.comms import codec
+from dm2_dist.comms import slice_body
 from dm2_dist.comms.inspection import Expectation
 from dm2_dist.comms.refusal import Reason, Refused
 from dm2_dist.trajectory import ENTERING_FIELDS, Entering, arrays_of, slice_of
@@ -49,7 +49,7 @@ def changed(data, name, index, value):
 
 
 def decoded(make_message, data, expectation=EXPECTATION):
-    return codec.decode_slice(*make_message(data), expectation)
+    return slice_body.decode_slice(*make_message(data), expectation)
 
 
 def refusal(make_message, data, expectation=EXPECTATION):
@@ -193,7 +193,7 @@ def test_every_array_of_the_past_must_be_there(make_message, pieces, missing):
     tensors = tuple(spec for spec in header.tensors if spec.name != missing)
     header, body = make_message(pieces, tensors=tensors)
     with pytest.raises(Refused) as caught:
-        codec.decode_slice(header, body, EXPECTATION)
+        slice_body.decode_slice(header, body, EXPECTATION)
     assert caught.value.reason is Reason.SCHEMA
 
 
