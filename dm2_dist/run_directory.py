@@ -5,10 +5,8 @@ Files (names are stable): `config.json`, `summary.json`, `evaluations.jsonl`, `m
 `scenario.toml` or `scenario.json`, its own copy, which every process of the run reads.
 """
 
-import contextlib
 import hashlib
 import json
-import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +17,28 @@ import filelock
 from dm2_dist import child, containment, provenance
 from dm2_dist import config as configuration
 from dm2_dist.config import RunConfig
+from dm2_dist.durable_file import (
+    append_line,
+    read_lines,
+    sync_folder,
+    write_atomically,
+    write_durably,
+)
 from dm2_dist.envs.starcraft.importing import StarcraftImportError
 from dm2_dist.envs.starcraft.installation import InstallationError
+
+__all__ = [
+    "RunDirectory",
+    "RunDirectoryError",
+    "acquire",
+    "append_line",
+    "default_root",
+    "pin_scenario",
+    "read_lines",
+    "sync_folder",
+    "write_atomically",
+    "write_durably",
+]
 
 _GAME = ("starcraft2", "starcraft2_build", "starcraft2_program", "starcraft2_map_sha256")
 """What must not change within a run that plays StarCraft II."""
@@ -84,7 +102,12 @@ class RunDirectory:
             document = json.loads(self.config.read_text())
             config = configuration.from_json(json.dumps(document["config"]))
         except FileNotFoundError:
-            raise RunDirectoryError(f"{self.root} holds no run: {self.config} is missing") from None
+            raise RunDirectoryError(
+                f"{self.root} holds no run: {self.config.name} is missing; "
+                "name the folder of a run, such as runs/NAME"
+            ) from None
+        except NotADirectoryError:
+            raise RunDirectoryError(f"{self.root} is a file; name the folder of a run") from None
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise RunDirectoryError(f"{self.config} cannot be read: {error}") from error
         if not config.plays_scenario:
@@ -255,54 +278,3 @@ def _write_config(directory: RunDirectory, config: RunConfig, found: dict[str, s
         config = replace(config, map=Path(config.map).name)
     document = {"config": json.loads(configuration.to_json(config)), "versions": found}
     write_atomically(directory.config, json.dumps(document, indent=2).encode())
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file and flush it to the disk; half of it may be there after an error."""
-    with child.named(path), path.open("wb", buffering=0) as file:
-        left = memoryview(data)
-        while left:
-            left = left[os.write(file.fileno(), left) :]
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk: what was renamed stays renamed."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with child.named(folder):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file so that readers and crashes see the old bytes or the new ones, never half."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write_durably(draft, data)
-        os.rename(draft, path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def append_line(path: Path, record: dict[str, Any]) -> None:
-    """Append one JSON object as a line; it begins a new one, whatever a crash left at the end."""
-    line = json.dumps(record).encode() + b"\n"
-    with child.named(path), path.open("a+b", buffering=0) as file:
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            line = line if file.read(1) == b"\n" else b"\n" + line
-        while line:
-            line = line[os.write(file.fileno(), line) :]
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All complete lines of a JSON-lines file; a line cut by a crash is left out."""
-    records = []
-    for line in path.read_bytes().split(b"\n") if path.exists() else ():
-        with contextlib.suppress(ValueError):
-            records.append(json.loads(line))
-    return [record for record in records if isinstance(record, dict)]

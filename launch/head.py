@@ -20,6 +20,7 @@ from dm2_dist.ticket import Ticket
 from launch import overview, status
 from launch.announcement import Announcements
 from launch.dispatcher import Dispatcher, LearnerReport
+from launch.loss import Losses
 from launch.reception import Facts, FromPeer, Reception, ToHead, object_to
 from launch.record import RunRecord
 from launch.status import Peer, Speed
@@ -52,17 +53,15 @@ class Head:
         self.dispatcher = Dispatcher(config, spec.num_agents, _LEASE_SECONDS)
         self.dispatcher.evaluated = self.record.evaluated_versions
         self.announcements = Announcements.open(directory, spec.num_agents)
+        self.losses = Losses.of(directory, spec.num_agents, config.max_lag)
         self.router = Router(address)
-        facts = Facts(config, spec.num_agents)
-        self.reception = Reception(self.router, facts, self._refused)
+        self.reception = Reception(self.router, Facts(config, spec.num_agents), self._refused)
         self.poller = Poller()
         self.poller.add(self.router)
         self.peers: dict[str, Peer] = {}
         self.phase = "run"
-        self.failure = ""
-        self.metrics_address = ""
-        self.interrupted = False
-        self.done = False
+        self.failure = self.metrics_address = ""
+        self.interrupted = self.done = False
         self.events: deque[str] = deque(maxlen=20)
         self._phase_since = time.monotonic()
         self.speed = Speed()
@@ -195,6 +194,7 @@ class Head:
         peer = self.peers.get(message.name)
         if peer is not None and peer.hello.source.incarnation == message.incarnation:
             self._lose(peer)
+        self.losses.ended(message.name, message.incarnation)
         if message.exit_code != 0:
             self._event(status.death(message.name, message.exit_code, self.directory.logs))
 

@@ -4,19 +4,19 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dm2_dist import child, demonstrations
-from dm2_dist.comms import counter_file, endpoint, queue_limit
+from dm2_dist.comms import endpoint, queue_limit
 from dm2_dist.comms.sockets import close_context
 from dm2_dist.config import RunConfig
 from dm2_dist.demonstrations import DemonstrationsError
 from dm2_dist.envs import make
-from dm2_dist.run_directory import RunDirectory
+from dm2_dist.run_directory import RunDirectory, RunDirectoryError
+from launch import past_run, record
 from launch.head import Head
-from launch.loss import Losses
 from launch.reception import Reception
 from launch.work import Work
 from monitoring.exporter import Exporter, Target, service_discovery
@@ -38,7 +38,7 @@ def run(name: str, address: str, root: Path, metrics_port: int, incarnation: int
         incarnation: of this start.
     """
     directory = RunDirectory(root)
-    logger = child.begin(name, directory.logs)
+    logger = child.begin(name, directory.logs, incarnation)
     try:
         coordinate(directory, address, metrics_port, incarnation, lambda _head: None)
     except BaseException:
@@ -71,7 +71,10 @@ def coordinate(
     head = Head(config, spec, directory, address, incarnation)
     display = Display(HeadMetrics(directory.root.name, spec.map_name))
     display.show_config(config)
+    display.take_up(head.record.evaluations, past(directory))
     totals = RunTotals(head)
+    totals.show(display.metrics)
+    display.show(head.report())  # who asks first must not be told zeros
     exporter = Exporter(
         display.metrics.registry,
         port=metrics_port,
@@ -88,9 +91,9 @@ def coordinate(
         head.step(_STEP_SECONDS)
         if time.monotonic() - shown_at >= _SHOW_SECONDS:
             shown_at = time.monotonic()
+            totals.show(display.metrics)
             display.show(head.report())
             display.show_refusals(head.reception)
-            totals.show(display.metrics)
             on_turn(head)
             for queue, limit in queue_limit.of_head(len(head.peers)).items():
                 display.metrics.queue(queue, limit)
@@ -98,6 +101,15 @@ def coordinate(
     head.close()
     close_context()
     exporter.close()
+
+
+def past(directory: RunDirectory) -> dict[str, Any]:
+    """What the run had come to before, see `launch.past_run`; empty if its files do not tell."""
+    try:
+        return past_run.report(directory)
+    except RunDirectoryError as error:
+        _LOG.warning("totals begin at 0 reason=%s", error)
+        return {}
 
 
 def targets(head: Head) -> list[Target]:
@@ -114,23 +126,19 @@ class RunTotals:
 
     def __init__(self, head: Head) -> None:
         """Count for this head."""
-        self._head, self._work = head, Work()
-        folders = [head.directory.checkpoints(agent) for agent in range(head.spec.num_agents)]
-        # A learner may be max_lag + 1 iterations ahead of the slowest, and hold as many.
-        self._losses = Losses(folders, 2 * (head.config.max_lag + 1))
+        self._head, self._work = head, Work(head.directory.ledger / "work.json")
 
     def show(self, metrics: HeadMetrics) -> None:
         """Count anew and pass it on."""
         head = self._head
-        self._work.note(head.peers)
+        self._work.note(head.peers, head.dispatcher.account())
+        self._work.save()
         metrics.played(self._work.env_steps, self._work.episodes)
-        account = head.dispatcher.account()
-        metrics.leases({"fulfilled": account.fulfilled, "reissued": account.reissued})
-        files = sorted(head.directory.ledger.glob("*.cnt"))
-        counters = [counter_file.read_counters(path) for path in files]
+        metrics.leases(self._work.leases)
         restarts = head.record.restarts.get("learner", 0)
-        self._losses.look(counters, head.dispatcher.version, restarts)
-        metrics.losses(self._losses.totals)
+        counters = list(record.actor_counters(head.directory))
+        head.losses.look(counters, head.dispatcher.version, restarts)
+        metrics.losses(head.losses.known, head.losses.in_doubt)
         try:
             usage = shutil.disk_usage(head.directory.root)
         except OSError as error:
@@ -148,7 +156,7 @@ class Display:
     def __init__(self, metrics: HeadMetrics) -> None:
         self.metrics = metrics
         self.newest: dict[str, Any] = {}
-        self._evaluations = -1
+        self._evaluations = 0
         self._restarts: dict[str, int] = {}
         self._told: dict[str, Counter[str]] = {}
 
@@ -162,6 +170,28 @@ class Display:
                 _LOG.warning("demonstrators unknown reason=%s", error)
             else:
                 self.metrics.demonstrators(card.win_rate)
+
+    def take_up(self, evaluations: Sequence[Mapping[str, Any]], past: Mapping[str, Any]) -> None:
+        """What the run had come to before this head, so that no total begins at 0 again.
+
+        Args:
+            evaluations: lines of `evaluations.jsonl`.
+            past: a report of `launch.past_run`, or nothing.
+        """
+        if past:
+            self.metrics.env_steps(past["env_steps"])
+            self.metrics.iterations(past["iterations"])
+            ledger = past["ledger"]
+            self.metrics.books(ledger["produced"], ledger["trained"], ledger["dropped"])
+            self.metrics.losses(ledger["lost"], 0)
+        self._show_evaluations(evaluations)
+
+    def _show_evaluations(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Count those that are new."""
+        for line in lines[self._evaluations :]:
+            wins = round(line["win_rate"] * line["episodes"])
+            self.metrics.evaluation(wins, line["episodes"], line["return_mean"])
+        self._evaluations = len(lines)
 
     def show_refusals(self, reception: Reception) -> None:
         """Count what was refused at the head's door, who was turned away, and who was banned."""
@@ -194,12 +224,4 @@ class Display:
             for _ in range(count - self._restarts.get(role, 0)):
                 metrics.restart(role)
         self._restarts = dict(report["restarts"])
-        evaluations = report["evaluations"]
-        if self._evaluations < 0:
-            self._evaluations = len(evaluations)  # those of before a restart or resume
-            if evaluations:
-                metrics.win_rate(evaluations[-1]["win_rate"])
-        for line in evaluations[self._evaluations :]:
-            wins = round(line["win_rate"] * line["episodes"])
-            metrics.evaluation(wins, line["episodes"], line["return_mean"])
-        self._evaluations = len(evaluations)
+        self._show_evaluations(report["evaluations"])

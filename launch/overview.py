@@ -56,7 +56,7 @@ def report(head: "Head") -> dict[str, Any]:
         "evaluations": evaluations,
         "actors": status.actors(head.peers, head.record),
         "learners": status.learners(head.peers, head.spec.num_agents),
-        "ledger": status.ledger(head.peers, head.directory),
+        "ledger": status.ledger(head.peers, head.directory, head.losses, head.spec.num_agents),
         "tickets": head.dispatcher.ticket_counts(),
         "restarts": {"actor": 0, "learner": 0, "head": 0} | head.record.restarts,
         "silent": status.silent(head.peers, now),

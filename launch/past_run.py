@@ -94,7 +94,7 @@ def _report(
             "phases": known.get("time_share", {}).get("actor", {}),
         },
         "learners": [_learner(agent, lines[agent]) for agent in sorted(lines)],
-        "ledger": {**known.get("ledger", _NO_LEDGER), "in_flight": 0},
+        "ledger": {**known.get("ledger", _NO_LEDGER), "in_flight": 0, "in_doubt": 0},
         "tickets": {},
         "restarts": {"actor": 0, "learner": 0, "head": 0} | known.get("restarts", {}),
         "silent": {},

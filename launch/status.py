@@ -14,6 +14,7 @@ from dm2_dist.comms import messages
 from dm2_dist.comms.ledger import ENV_RESTART
 from dm2_dist.run_directory import RunDirectory
 from launch import host
+from launch.loss import Losses
 from launch.record import RunRecord, actor_counters
 from monitoring import wording
 
@@ -124,19 +125,25 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def ledger(peers: Mapping[str, Peer], directory: RunDirectory) -> dict[str, Any]:
+def ledger(
+    peers: Mapping[str, Peer], directory: RunDirectory, losses: Losses, num_agents: int
+) -> dict[str, Any]:
     """The live books.
 
+    A learner that is down, or has not spoken yet, stands in them with its newest commit.
     Trajectories are counted before they are sent, so a surplus is an error at any time: here, that
-    is. Those of actors on other hosts are announced afterwards.
+    is. Those of actors on other hosts are announced afterwards. Of what is in flight, `in_doubt`
+    was made by actors that ended since: it is still trained on if a learner has it, else lost.
     """
     trained = 0
     dropped: dict[str, int] = {}
-    for peer in list(peers.values()):
-        if isinstance(peer.beat, messages.LearnerBeat):
-            trained += peer.beat.trained
-            for reason, count in peer.beat.dropped.items():
-                dropped[reason] = dropped.get(reason, 0) + count
+    for agent in range(num_agents):
+        peer = peers.get(f"learner-{agent}")
+        beat = peer.beat if peer is not None else None
+        books = beat if isinstance(beat, messages.LearnerBeat) else losses.committed(agent)
+        trained += books.trained
+        for reason, count in books.dropped.items():
+            dropped[reason] = dropped.get(reason, 0) + count
     counters = list(actor_counters(directory))
     cut_off = sum(entry.cut_off for entry in counters)
     if cut_off:
@@ -147,11 +154,14 @@ def ledger(peers: Mapping[str, Peer], directory: RunDirectory) -> dict[str, Any]
     # learners may have heard of more.
     if any(entry.announced and not entry.closed for entry in counters):
         produced = max(produced, accounted)
+    lost = dict(losses.known)
+    in_flight = max(produced - accounted - sum(lost.values()), 0)
     return {
         "produced": produced,
         "trained": trained,
         "dropped": dropped,
-        "lost": {},
-        "in_flight": max(produced - accounted, 0),
+        "lost": lost,
+        "in_flight": in_flight,
+        "in_doubt": min(losses.in_doubt, in_flight),
         "error": max(accounted - produced, 0),
     }

@@ -127,11 +127,13 @@ BOOKS = Section(
             "Trajectories of the whole run",
             "locale",
             "The head's totals, of living and dead processes: produced is trained, dropped, lost "
-            "or under way. The ledger error on the overview is what is missing.",
+            "or under way. In doubt, of what is under way: its actor ended, and it is lost unless "
+            "a learner has it. The ledger error on the overview is what is missing.",
             _total("dm2_head_trajectories_produced_total", "produced"),
             _total("dm2_head_trajectories_trained_total", "trained"),
             _total("dm2_head_trajectories_dropped_total", "dropped"),
             _total("dm2_head_lost_total", "lost"),
+            _total("dm2_head_trajectories_in_doubt", "in doubt"),
             decimals=0,
         ),
         chart(

@@ -25,12 +25,6 @@ def _of_agents(title: str, unit: str, description: str, name: str, **options: ob
     return chart(title, unit, description, query, **options)
 
 
-def _statistic(title: str, unit: str, description: str, name: str, **options: object) -> Panel:
-    """One curve per agent of one value of `dm2_learner_statistic`."""
-    query = Query(f'dm2_learner_statistic{{{OF_AGENT},statistic="{name}"}}', _LEGEND)
-    return chart(title, unit, description, query, **options)
-
-
 _REWARD = Section(
     "Reward",
     (
@@ -50,7 +44,7 @@ _REWARD = Section(
             "train_return_mean",
             decimals=1,
         ),
-        _statistic(
+        _of_agents(
             "Reward of the discriminator",
             "none",
             "Mean over the steps of the last iteration, before the coefficient: how much the "
@@ -183,7 +177,7 @@ _DISCRIMINATOR = Section(
 _STALENESS = Section(
     "Was it learned from the right data?",
     (
-        _statistic(
+        _of_agents(
             "Effective sample size",
             "percentunit",
             "Share of the batch that counts after weighing by importance ratios. 1 at lag 0; "
@@ -210,7 +204,15 @@ _STALENESS = Section(
             "contains the learning of that many versions.",
             "log_prob_mismatch",
         ),
-        _statistic(
+        _of_agents(
+            "Distance to the policy that played",
+            "none",
+            "Mean size of the logarithm of that ratio, in nats, before anything is cut off: how "
+            "far the policy has moved since. 0 at lag 0.",
+            "behaviour_log_ratio_mean",
+            decimals=3,
+        ),
+        _of_agents(
             "Ratios above the cap",
             "percentunit",
             "Share of importance ratios that V-trace cut off. async only; otherwise 0.",

@@ -22,6 +22,7 @@ TABLE: tuple[Dashboard, ...] = (OVERVIEW, LEARNING, PIPELINE, MACHINES)
 
 NOT_SHOWN = {
     "dm2_build_info": "always 1; the variables on top of the pages are read from it",
+    "dm2_learner_statistic": "further numbers of an algorithm, which differ from one to the next",
 }
 """Metrics of the catalogue that no panel shows, and why."""
 

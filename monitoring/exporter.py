@@ -7,28 +7,23 @@ says, which learns the addresses from the head's `/sd` (`service_discovery`).
 
 import errno
 import json
-import logging
 import os
 import socket
-import socketserver
-import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any
 
 import prometheus_client
 
-_log = logging.getLogger(__name__)
+from monitoring.exposition import Registry
+from monitoring.listener import Listener, Reply, plain
 
 HOST = "DM2_METRICS_HOST"
 """Environment variable that names the interface on which the processes of a run serve metrics."""
-CONNECTION_SECONDS = 10.0
-"""A client that says nothing for so long is cut off; it would keep a thread."""
-REQUESTS_AT_ONCE = 16
-"""Connections beyond these are closed at once: each keeps a thread."""
+_EVERYWHERE = "0.0.0.0"
+_SOMEWHERE = ("192.0.2.1", 9)
+"""An address kept for documents, which is never on this machine."""
 
 Routes = Mapping[str, Callable[[], object]]
 """Path, for instance `/status`, to a function whose result is sent as JSON."""
@@ -69,31 +64,23 @@ def service_discovery(targets: Sequence[Target]) -> list[dict[str, Any]]:
     ]
 
 
-class Reply(NamedTuple):
-    """An HTTP answer before it is sent."""
-
-    status: HTTPStatus
-    content_type: str
-    body: bytes
-
-
 def reply(path: str, registry: prometheus_client.CollectorRegistry, routes: Routes) -> Reply:
     """The answer to `GET path`."""
     path = path.partition("?")[0]
     if path == "/metrics":
-        text = prometheus_client.generate_latest(registry)
+        text = (
+            registry.text()
+            if isinstance(registry, Registry)
+            else prometheus_client.generate_latest(registry)
+        )
         return Reply(HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8", text)
     if path == "/healthz":
-        return _text(HTTPStatus.OK, "ok")
+        return plain(HTTPStatus.OK, "ok")
     if path not in routes:
         paths = " ".join(["/metrics", "/healthz", *routes])
-        return _text(HTTPStatus.NOT_FOUND, f"nothing at {path}; there are {paths}")
+        return plain(HTTPStatus.NOT_FOUND, f"nothing at {path}; there are {paths}")
     body = json.dumps(routes[path]()).encode()
     return Reply(HTTPStatus.OK, "application/json", body)
-
-
-def _text(status: HTTPStatus, text: str) -> Reply:
-    return Reply(status, "text/plain; charset=utf-8", f"{text}\n".encode())
 
 
 class Exporter:
@@ -120,9 +107,11 @@ class Exporter:
             PortTakenError: somebody listens there already.
             ListenError: this machine has no such address, or it may not be used.
         """
-        address = address or os.environ.get(HOST, "") or "127.0.0.1"
+        address = address or interface()
         try:
-            self._server = _Server((address, port), registry, routes or {})
+            self._listener = Listener(
+                (address, port), lambda path: reply(path, registry, routes or {})
+            )
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise ListenError(
@@ -135,95 +124,41 @@ class Exporter:
                 f"port {port} on {address} is taken by another process; "
                 "choose another with --metrics-port, or 0 for any free one",
             ) from error
-        self._thread = threading.Thread(target=self._server.serve, name="exporter", daemon=True)
-        self._thread.start()
 
     @property
     def address(self) -> str:
-        """Host and port, for instance `127.0.0.1:9400`."""
-        return f"{self._server.server_name}:{self._server.server_port}"
+        """Host and port where others reach it, for instance `127.0.0.1:9400`."""
+        host, port = self._listener.address
+        return f"{reachable(host)}:{port}"
 
     def close(self) -> None:
         """Stop listening and free the port; a second call does nothing."""
-        if not self._thread.is_alive():
-            return
-        self._server.stop()
-        self._thread.join()
-        self._server.server_close()
+        self._listener.close()
 
 
-class _Server(ThreadingHTTPServer):
-    def __init__(
-        self,
-        address: tuple[str, int],
-        registry: prometheus_client.CollectorRegistry,
-        routes: Routes,
-    ) -> None:
-        self.registry = registry
-        self.routes = routes
-        self._stopping = False
-        self._free = threading.BoundedSemaphore(REQUESTS_AT_ONCE)
-        super().__init__(address, _Handler)
+def interface() -> str:
+    """Where the processes of a run serve metrics: `DM2_METRICS_HOST`, else this machine only."""
+    return os.environ.get(HOST, "") or "127.0.0.1"
 
-    def server_bind(self) -> None:
-        # The inherited method asks the name service who we are, which can take seconds.
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.socket.getsockname()
 
-    def serve(self) -> None:
-        """Wait for connections without polling: `serve_forever` would wake up twice a second."""
-        while not self._stopping:
-            self.handle_request()
+def announced(port: int) -> str:
+    """Host and port where others reach a process of this machine that serves metrics."""
+    return f"{reachable(interface())}:{port}"
 
-    def stop(self) -> None:
-        """Wake the serving thread with a connection of our own; it then sees that it is over."""
-        self._stopping = True
-        address = (self.server_name, self.server_port)
-        socket.create_connection(address, CONNECTION_SECONDS).close()
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread of its own, as long as there are not too many."""
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+def reachable(host: str) -> str:
+    """What others may call this machine, if it listens on `host`.
+
+    Args:
+        host: an interface; `0.0.0.0`, all of them, is no address that anybody could ask. For that
+            it is the address with which this machine speaks to others, or 127.0.0.1 if it does to
+            nobody.
+    """
+    if host != _EVERYWHERE:
+        return host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            super().process_request(request, client_address)
-        except BaseException:
-            self._free.release()
-            raise
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """One request; its place is free again afterwards."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is its own business; anything else is a bug and is logged."""
-        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
-            _log.exception("exporter request failed client=%s", client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    timeout = CONNECTION_SECONDS
-
-    def do_GET(self) -> None:
-        """Answer with `reply`; a route that fails is answered before its error is logged."""
-        try:
-            answer = reply(self.path, self.server.registry, self.server.routes)
-        except Exception as error:
-            self._send(_text(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}"))
-            raise
-        self._send(answer)
-
-    def _send(self, answer: Reply) -> None:
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        self.wfile.write(answer.body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Scrapes are no news."""
+            probe.connect(_SOMEWHERE)  # sends nothing: it only asks which way it would go
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])

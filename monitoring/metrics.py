@@ -57,10 +57,6 @@ class LearnerMetrics(Samples):
         self.budget = TimeBudget(catalogue.LEARNER_PHASES)
         super().__init__(catalogue.LEARNER, {"run_id": run_id, "agent": str(agent)}, self.budget)
 
-    def received(self, count: int = 1) -> None:
-        """Trajectories came off the wire."""
-        self._add("dm2_learner_trajectories_received_total", count)
-
     def trained(self, count: int) -> None:
         """A commit contains the effect of these trajectories."""
         self._add("dm2_learner_trajectories_trained_total", count)
@@ -73,15 +69,34 @@ class LearnerMetrics(Samples):
         """So many trajectories wait for their iteration now."""
         self._set("dm2_learner_trajectories_buffered", count)
 
-    def message(self, num_bytes: int) -> None:
-        """A message of an actor came, whatever becomes of it."""
-        with self._lock:
-            self._add("dm2_learner_received_messages_total", 1)
-            self._add("dm2_learner_received_bytes_total", num_bytes)
+    def arrived(
+        self,
+        received: int,
+        dropped: Mapping[str, int],
+        buffered: int,
+        *,
+        resent: int = 0,
+        messages: int = 0,
+        num_bytes: int = 0,
+    ) -> None:
+        """What came off the wire since the last call, in one step, so that a scrape adds up.
 
-    def resent(self) -> None:
-        """A trajectory came that is in hand or settled already: its sender was in doubt."""
-        self._add("dm2_learner_trajectories_resent_total", 1)
+        Args:
+            received: trajectories that were new.
+            dropped: those of them that were dropped, by reason of `catalogue.DROP_REASONS`.
+            buffered: trajectories that wait for their iteration now.
+            resent: copies of what was in hand or settled: their sender was in doubt.
+            messages: of actors, whatever became of them.
+            num_bytes: of these messages.
+        """
+        with self._lock:
+            self._add("dm2_learner_trajectories_received_total", received)
+            for reason, count in dropped.items():
+                self.dropped(reason, count)
+            self.buffered(buffered)
+            self._add("dm2_learner_trajectories_resent_total", resent)
+            self._add("dm2_learner_received_messages_total", messages)
+            self._add("dm2_learner_received_bytes_total", num_bytes)
 
     def committed(self, seconds: float, published_bytes: int) -> None:
         """A commit is on disk and its parameters are published."""
@@ -153,9 +168,15 @@ class HeadMetrics(Samples):
             for reason, count in dropped.items():
                 self._raise("dm2_head_trajectories_dropped_total", count, reason)
 
-    def losses(self, totals: Mapping[str, int]) -> None:
-        """Trajectories that went down with the process that held them, so far, by cause."""
+    def losses(self, totals: Mapping[str, int], in_doubt: int) -> None:
+        """Trajectories that went down with the process that held them, so far.
+
+        Args:
+            totals: known to be lost, by cause.
+            in_doubt: those that may still be settled, or turn out to be lost.
+        """
         with self._lock:
+            self._set("dm2_head_trajectories_in_doubt", in_doubt)
             for cause, count in totals.items():
                 self._raise("dm2_head_lost_total", count, cause)
 

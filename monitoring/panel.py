@@ -235,7 +235,8 @@ def _ledger(report: Mapping[str, Any]) -> list[Text]:
     if ledger["error"]:
         text.append(f" + {ledger['error']:,} UNACCOUNTED", style="bold red")
     rows = [_row("ledger", text)]
-    causes = wording.counts({**ledger["dropped"], **ledger["lost"]})
+    in_doubt = {"in doubt": ledger["in_doubt"]}
+    causes = wording.counts({**ledger["dropped"], **ledger["lost"], **in_doubt})
     if causes:
         rows.append(_row("", Text(causes, style="yellow")))
     return rows

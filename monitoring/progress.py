@@ -5,6 +5,7 @@ only time it sees. Fed by the launcher and `launch.watch`; drawn by `monitoring.
 JSON by `monitoring.json_line`.
 """
 
+import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class ProgressView:
         self._events: deque[str] = deque(maxlen=NUM_EVENTS)
         self._history = deque([_Snapshot(0.0, {}, {})])
         self._line_due = 0.0
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         if not self._plain:
@@ -72,6 +74,10 @@ class ProgressView:
 
     def update(self, report: Report) -> None:
         """Show the newest report."""
+        with self._lock:
+            self._update(report)
+
+    def _update(self, report: Report) -> None:
         before, self._report = self._report, report
         self._remember(report)
         events = unseen(before["events"] if before else [], report["events"])
@@ -96,10 +102,11 @@ class ProgressView:
             self._line_due = report["wall_seconds"] + LINE_SECONDS
 
     def event(self, text: str) -> None:
-        """Show something that happened outside of the head's reports."""
-        self._tell(text)
-        if not self._plain:
-            self._draw()
+        """Show something that happened outside of the head's reports; from any thread."""
+        with self._lock:
+            self._tell(text)
+            if not self._plain:
+                self._draw()
 
     def _tell(self, text: str) -> None:
         text = wording.clean(text)

@@ -35,12 +35,13 @@ def title(run: Run) -> str:
 
 def state(run: Run) -> tuple[str, str]:
     """Words for how the run ended, and their class."""
-    match run.summary.finished:
-        case True:
-            return "finished", "good"
-        case False:
-            return "stopped early; go on with --resume", "warn"
-    return "no end recorded", "warn"
+    if run.summary.finished is None or run.outlived:
+        return "no end recorded: it is going on, or was killed; --resume goes on then", "warn"
+    if run.summary.failure:
+        return "failed; --resume goes on once the cause is mended", "bad"
+    if run.summary.finished:
+        return "finished", "good"
+    return "stopped early; --resume goes on", "warn"
 
 
 def books(run: Run) -> tuple[str, str]:

@@ -7,7 +7,7 @@ Fed by the run directory; read by `monitoring.report`.
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Summary:
     """`summary.json`; what it does not say is None or empty."""
 
     finished: bool | None = None
+    failure: str = ""
     env_steps: float | None = None
     iterations: float | None = None
     wall_seconds: float | None = None
@@ -87,6 +88,12 @@ class Run:
     level: Level | None
     problems: tuple[str, ...]
 
+    @property
+    def outlived(self) -> bool:
+        """Whether the run went on after its summary was written."""
+        known = self.summary.env_steps
+        return known is not None and _slowest(self.metrics) > known
+
 
 def read(root: Path) -> Run:
     """Read a run directory.
@@ -103,13 +110,7 @@ def read(root: Path) -> Run:
     summary = _summary(_document(directory.summary, problems))
     evaluations = tuple(_evaluations(_lines(directory.evaluations, problems)))
     metrics = _metrics(_lines(directory.metrics, problems))
-    latest = _slowest(metrics)
-    if summary.env_steps is not None and latest > summary.env_steps:
-        problems.append(
-            "The curves go on after summary.json was written: the run was resumed and has not "
-            "ended since, or is still going on."
-        )
-    return Run(
+    run = Run(
         name=root.absolute().name,
         root=root,
         config=config,
@@ -119,8 +120,14 @@ def read(root: Path) -> Run:
         metrics=metrics,
         restarts=report_restarts.read(directory.logs),
         level=_level(config, root, problems),
-        problems=tuple(problems),
+        problems=(),
     )
+    if run.outlived:
+        problems.append(
+            "The curves go on after summary.json was written: the run was resumed and has not "
+            "ended since, or is still going on."
+        )
+    return replace(run, problems=tuple(problems))
 
 
 def _document(path: Path, problems: list[str]) -> dict[str, Any]:
@@ -194,6 +201,7 @@ def _summary(document: Mapping[str, Any]) -> Summary:
     finished, produced = document.get("finished"), number(ledger.get("produced"))
     return Summary(
         finished=finished if isinstance(finished, bool) else None,
+        failure=str(document.get("failure") or ""),
         env_steps=number(document.get("env_steps")),
         iterations=number(document.get("iterations")),
         wall_seconds=number(document.get("wall_seconds")),

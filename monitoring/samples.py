@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 import dm2_dist
 from monitoring import catalogue
 from monitoring.catalogue import Metric
+from monitoring.exposition import Page, Registry
 from monitoring.histogram import Histogram
 from monitoring.time_budget import TimeBudget
 
@@ -28,7 +29,8 @@ class Samples(Collector):
     def __init__(
         self, role: str, constant: dict[str, str], budget: TimeBudget | None = None
     ) -> None:
-        self.registry = prometheus_client.CollectorRegistry()
+        self.registry = Registry(self.text)
+        self._page = Page(constant)
         self._role = role
         self._constant = constant
         self._budget = budget
@@ -42,7 +44,7 @@ class Samples(Collector):
         }
         self._set("dm2_build_info", 1, dm2_dist.__version__)
         self.registry.register(self)
-        prometheus_client.ProcessCollector(registry=self.registry)
+        self._process = prometheus_client.ProcessCollector(registry=self.registry)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -51,12 +53,27 @@ class Samples(Collector):
             yield
 
     def collect(self) -> Iterable[core.Metric]:
-        """Called by every scrape."""
+        """The values as families; a scrape takes the short way, `text`."""
         with self._lock:
-            if self._budget is not None:
-                for phase, seconds in self._budget.totals().items():
-                    self._set(f"dm2_{self._role}_phase_seconds_total", seconds, phase)
+            self._note_phases()
             return [self._family(row) for row in self._rows.values()]
+
+    def text(self) -> bytes:
+        """What a scrape is answered with, in UTF-8: the values, and those of the process."""
+        lines = self._page.families(self._process.collect())
+        with self._lock:
+            self._note_phases()
+            for name, row in self._rows.items():
+                if row.kind == catalogue.HISTOGRAM:
+                    lines += self._page.histogram(row, self._histograms[name])
+                else:
+                    lines += self._page.row(row, self._values[name])
+        return "".join(lines).encode()
+
+    def _note_phases(self) -> None:
+        if self._budget is not None:
+            for phase, seconds in self._budget.totals().items():
+                self._set(f"dm2_{self._role}_phase_seconds_total", seconds, phase)
 
     def queue(self, name: str, limit: int, used: int | None = None) -> None:
         """A queue of this process.

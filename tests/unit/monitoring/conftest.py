@@ -83,6 +83,7 @@ _REPORT: dict[str, Any] = {
         "dropped": {},
         "lost": {},
         "in_flight": 100,
+        "in_doubt": 0,
         "error": 0,
     },
     "restarts": {"actor": 0, "learner": 0, "head": 0},

@@ -88,9 +88,8 @@ def test_the_phases_sum_to_the_age_of_the_process(
 
 
 def test_the_learners_books_count_what_happens(learner: LearnerMetrics) -> None:
-    learner.received()
-    learner.received(5)
-    learner.dropped("duplicate")
+    learner.arrived(1, {"duplicate": 1}, 0)
+    learner.arrived(5, {}, 5)
     learner.dropped("stale", 2)
     learner.trained(3)
     learner.buffered(0)
@@ -148,8 +147,8 @@ def test_states_not_given_are_zero(head: HeadMetrics) -> None:
 
 
 def test_the_head_counts_losses_restarts_and_progress(head: HeadMetrics) -> None:
-    head.losses({"actor_died": 5})
-    head.losses({"actor_died": 4})
+    head.losses({"actor_died": 5}, in_doubt=7)
+    head.losses({"actor_died": 4}, in_doubt=3)
     head.restart("actor")
     head.restart("actor")
     head.restart("learner")
@@ -158,6 +157,7 @@ def test_the_head_counts_losses_restarts_and_progress(head: HeadMetrics) -> None
     head.iterations(4)
     head.ledger_error(1)
     assert read(head, "dm2_head_lost_total", cause="actor_died") == 5
+    assert read(head, "dm2_head_trajectories_in_doubt") == 3
     assert read(head, "dm2_process_restarts_total", role="actor") == 2
     assert read(head, "dm2_process_restarts_total", role="learner") == 1
     assert read(head, "dm2_process_restarts_total", role="head") == 0
@@ -195,9 +195,8 @@ def test_an_actor_shows_the_policies_that_it_plays(actor: ActorMetrics) -> None:
 
 
 def test_a_learner_counts_its_traffic_and_its_commits(learner: LearnerMetrics) -> None:
-    learner.message(1000)
-    learner.message(24)
-    learner.resent()
+    learner.arrived(0, {}, 0, messages=1, num_bytes=1000)
+    learner.arrived(0, {}, 0, resent=1, messages=1, num_bytes=24)
     learner.committed(0.25, published_bytes=500)
     learner.committed(0.5, published_bytes=500)
     learner.device_memory(used=3, limit=8)
@@ -281,12 +280,12 @@ def test_a_scrape_sees_updates_made_together_all_at_once(learner: LearnerMetrics
     seen: list[float] = []
 
     def scrape() -> None:
-        prometheus_client.generate_latest(learner.registry)
+        learner.text()
         seen.append(1)
 
     thread = threading.Thread(target=scrape)
     with learner.together():
-        learner.received()
+        learner.arrived(1, {}, 0)
         thread.start()
         thread.join(0.1)
         assert not seen, "the scrape went through in the middle of an update"
@@ -338,6 +337,7 @@ def _exercise_head() -> HeadMetrics:
     source.left(2.0)
     source.demonstrators(0.9)
     source.evaluation(1, 2, 3.0)
+    source.losses({}, in_doubt=0)
     return source
 
 

@@ -63,9 +63,10 @@ def test_a_dead_learner_is_down(make_report: MakeReport) -> None:
 def test_drops_losses_and_restarts_are_named(make_report: MakeReport) -> None:
     report = make_report(restarts={"actor": 2, "learner": 0, "head": 0})
     report["ledger"] |= {"dropped": {"stale": 4}, "lost": {"actor_died": 2}, "in_flight": 94}
+    report["ledger"]["in_doubt"] = 1
     rendered = lines(report)
     assert "1,000 = 900 trained + 4 dropped + 2 lost + 94 open" in line_with("ledger", rendered)
-    assert line_with("stale 4, actor_died 2", rendered)
+    assert line_with("stale 4, actor_died 2, in doubt 1", rendered)
     assert "restarted: actor 2" in line_with("actors", rendered)
 
 

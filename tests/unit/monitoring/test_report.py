@@ -115,6 +115,25 @@ def test_the_page_says_what_the_files_say(make: Make) -> None:
     assert "About the files" not in text
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "finished"),
+        ({"finished": False}, "stopped early; --resume goes on"),
+        ({"finished": False, "failure": "actor-0 keeps failing"}, "failed; --resume goes on once"),
+        ({"finished": True, "env_steps": 2000}, "no end recorded: it is going on, or was killed"),
+        ({"finished": None}, "no end recorded: it is going on, or was killed"),
+    ],
+)
+def test_the_head_of_the_page_says_how_the_run_ended(
+    make: Make, changes: dict[str, Any], words: str
+) -> None:
+    root = make("run")
+    (root / "summary.json").write_text(json.dumps(SUMMARY | changes))
+    assert report_parts.state(report_source.read(root))[0].startswith(words)
+    assert words in text_of(page_of(root))
+
+
 def test_the_page_needs_no_network_and_runs_no_script_but_its_own(make: Make) -> None:
     battle = Battle("won", '<html><script>"battle"</script></html>')
     page = report.page(report_source.read(make()), [battle])
@@ -216,7 +235,7 @@ def test_no_json_can_break_the_page(
 
 
 def test_no_run_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(RunDirectoryError, match=r"nowhere holds no run: .*config.json is missing"):
+    with pytest.raises(RunDirectoryError, match=r"nowhere holds no run: config.json is missing"):
         report_source.read(tmp_path / "nowhere")
 
 

@@ -38,62 +38,28 @@ def test_what_is_under_way_counts_already() -> None:
     assert source.named() == {"wait": 3.0, "work": 4.0, "more": 0.0}
 
 
-def test_unknown_time_is_split_when_it_is_over() -> None:
-    clock = Clock()
-    source = budget(clock)
-    source.enter_unknown()
-    clock.now += 10.0
-    assert sum(source.totals().values()) == 0.0
-    source.split({"work": 6.0, "more": 3.0})
-    assert source.totals() == {"start": 0.0, "wait": 0.0, "work": 6.0, "more": 3.0, "other": 1.0}
-    clock.now += 2.0
-    assert source.totals()["other"] == 3.0
-
-
-def test_unknown_time_that_nobody_splits_is_other() -> None:
-    clock = Clock()
-    source = budget(clock)
-    source.enter_unknown()
-    clock.now += 10.0
-    source.enter("wait")
-    assert source.totals()["other"] == 10.0
-
-
 def test_what_does_not_belong_is_refused() -> None:
     source = budget(Clock())
     with pytest.raises(AssertionError, match="no phase"):
         source.enter("lunch")
-    with pytest.raises(AssertionError, match="no phases"):
-        source.split({"lunch": 1.0})
-    with pytest.raises(AssertionError, match="needs no splitting"):
-        source.split({"work": 1.0})
 
 
 _seconds = st.floats(0.0, 1000.0)
-_turn = st.one_of(
-    st.tuples(st.sampled_from(PHASES), _seconds),
-    st.tuples(st.fixed_dictionaries({"work": _seconds, "more": _seconds}), _seconds),
-)
 
 
-@given(st.lists(_turn, max_size=20), _seconds)
+@given(st.lists(st.tuples(st.sampled_from(PHASES), _seconds), max_size=20), _seconds)
 def test_the_phases_sum_to_the_age_and_none_ever_falls(
-    turns: list[tuple[str | dict[str, float], float]], age: float
+    turns: list[tuple[str, float]], age: float
 ) -> None:
     clock = Clock()
     source = budget(clock, age)
     begun, before = clock.now - age, source.totals()
-    for what, seconds in turns:
-        if isinstance(what, str):
-            source.enter(what)
-            clock.now += seconds
-        else:
-            source.enter_unknown()
-            clock.now += seconds
-            source.split(what)  # also where the parts say more than the clock
+    for phase, seconds in turns:
+        source.enter(phase)
+        clock.now += seconds
         totals = source.totals()
         assert sum(totals.values()) == pytest.approx(clock.now - begun, abs=1e-6)
-        assert all(totals[phase] >= before[phase] for phase in totals)
+        assert all(totals[name] >= before[name] for name in totals)
         before = totals
 
 
