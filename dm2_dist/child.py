@@ -15,7 +15,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+from dm2_dist import log_file
+from dm2_dist.log_file import LimitsError, LogFile
+from dm2_dist.log_line import Origin
+
 PARENT_DIED = 70
 """Exit code of a child whose launcher vanished."""
 
@@ -69,19 +72,23 @@ def _no_inodes(name: object) -> bool:
     return found.f_files > 0 and found.f_favail == 0
 
 
-class _LogFile(logging.FileHandler):
-    """A log that a full disk does not stop; the process says once that lines are lost."""
+def log_to(path: Path, origin: Origin) -> None:
+    """Send every log line of this process to a file; a full disk loses lines and is told once.
 
-    told = False
+    Args:
+        path: of the file; its folder exists.
+        origin: role and incarnation of this process.
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            super().handleError(record)
-        elif not self.told:
-            self.told = True
-            error.filename = error.filename or self.baseFilename
-            tell(f"{explain(error)}; its lines are lost until then")
+    Raises:
+        OSError: the file cannot be written.
+        LimitsError: the environment asks for an impossible size.
+    """
+
+    def on_lost(error: OSError) -> None:
+        tell(f"{explain(error)}; its lines are lost until then")
+
+    handler = LogFile(path, origin, log_file.limits(os.environ), on_lost)
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
 
 
 def tell(sentence: str) -> None:
@@ -91,18 +98,20 @@ def tell(sentence: str) -> None:
     sys.stderr.flush()
 
 
-def begin(name: str, logs: Path) -> logging.Logger:
-    """Prepare the process of role `name`; returns its logger.
+def begin(name: str, logs: Path, incarnation: int = 0) -> logging.Logger:
+    """Prepare the process of role `name`, in this incarnation; returns its logger.
 
-    Ctrl-C, and the SIGTERM of a batch system, reach every process of the group; only the launcher
-    acts on them. Without a log there is nobody to explain the end to: the process leaves.
+    What Python would print of a warning, or of an error in a thread, goes to the log. Ctrl-C, and
+    the SIGTERM of a batch system, reach every process of the group; only the launcher acts on them.
+    Without a log there is nobody to explain the end to: the process leaves.
     """
     try:
-        handler = _LogFile(logs / f"{name}.log")
-    except OSError as error:
-        tell(explain(error))
+        log_to(logs / f"{name}.log", Origin(name, incarnation))
+    except (OSError, LimitsError) as error:
+        tell(explain(error) if isinstance(error, OSError) else str(error))
         raise SystemExit(HOPELESS) from None
-    logging.basicConfig(handlers=[handler], level=logging.INFO, format=_FORMAT, force=True)
+    logging.captureWarnings(True)
+    threading.excepthook = _note_failed_thread
     for number in LAUNCHERS_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, LAUNCHERS_SIGNALS)
@@ -113,6 +122,15 @@ def begin(name: str, logs: Path) -> logging.Logger:
     logger = logging.getLogger(name)
     logger.info("begin pid=%s", os.getpid())
     return logger
+
+
+def _note_failed_thread(failed: threading.ExceptHookArgs) -> None:
+    """A traceback is for the log; who waits for the thread notices, and says so in one line."""
+    if failed.exc_type is SystemExit or failed.exc_value is None:
+        return
+    name = failed.thread.name if failed.thread is not None else "unknown"
+    found = (failed.exc_type, failed.exc_value, failed.exc_traceback)
+    logging.getLogger(__name__).error("thread_failed name=%s", name, exc_info=found)
 
 
 def _die_with(sentinel: int) -> None:

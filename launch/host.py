@@ -3,8 +3,8 @@
 Used by `launch.local_run`.
 """
 
+import errno
 import fcntl
-import logging
 import multiprocessing
 import os
 import re
@@ -20,7 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from dm2_dist import child, log_line
+from dm2_dist.log_file import LimitsError
+from dm2_dist.log_line import Origin
 from dm2_dist.run_directory import RunDirectory
+from monitoring import exporter
 
 _PREFIX = "dm2-"
 _LOCK = "launcher.lock"
@@ -138,13 +142,23 @@ def _remove_abandoned(temporary: Path) -> None:
 
 
 def metrics_port(wanted: int | None) -> int:
-    """The port for the head; the default gives way to a free one, an explicit one does not."""
+    """The port for the head; the default gives way to a free one, an explicit one does not.
+
+    Raises:
+        RunFailedError: it cannot be had; the message says why.
+    """
+    interface = exporter.interface()
     for port in (METRICS_PORT if wanted is None else wanted, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind((interface, port))
             except OSError as error:
+                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                    raise RunFailedError(
+                        f"{exporter.HOST}={interface} names no address of this machine "
+                        f"({error.strerror}); set it to one, or leave it out for 127.0.0.1"
+                    ) from error
                 if wanted is None:
                     continue
                 raise RunFailedError(
@@ -152,7 +166,7 @@ def metrics_port(wanted: int | None) -> int:
                     "choose another, or 0 for any free one"
                 ) from error
             return int(probe.getsockname()[1])
-    raise RunFailedError("no free port for the metrics on 127.0.0.1")
+    raise RunFailedError(f"no free port for the metrics on {interface}")
 
 
 def prepare_environment() -> None:
@@ -173,21 +187,21 @@ def prepare_environment() -> None:
 
 
 def log_to(directory: RunDirectory) -> None:
-    """Keep the launcher's own log in the run directory."""
-    logging.basicConfig(
-        filename=directory.logs / "launcher.log",
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        force=True,
-    )
+    """Keep the launcher's own log in the run directory.
+
+    Raises:
+        RunFailedError: the environment asks for logs of an impossible size.
+        OSError: the file cannot be written.
+    """
+    try:
+        child.log_to(directory.logs / "launcher.log", Origin("launcher"))
+    except LimitsError as error:
+        raise RunFailedError(str(error)) from error
 
 
 def last_error(log: Path) -> str:
-    """The last line of a child's log: the exception it died of."""
-    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    if not lines:
-        return f"no log at {log}"
-    return re.sub(r"^\S+ \S+ [A-Z]+ \S+ ", "", lines[-1])
+    """What the process that wrote this log died of, in its own words."""
+    return log_line.last_cause(log) or f"no log at {log}"
 
 
 def check_device(device: str) -> None:

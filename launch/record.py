@@ -19,14 +19,8 @@ from dm2_dist import checkpoint, child
 from dm2_dist.checkpoint import Commit
 from dm2_dist.comms import counter_file, ledger, messages
 from dm2_dist.config import RunConfig
-from dm2_dist.run_directory import (
-    RunDirectory,
-    RunDirectoryError,
-    append_line,
-    read_lines,
-    write_atomically,
-)
-from launch import announcement
+from dm2_dist.run_directory import RunDirectory, RunDirectoryError, append_line, write_atomically
+from launch import announcement, line_file
 
 _LOG = logging.getLogger(__name__)
 _UNWRITTEN = 10_000
@@ -61,8 +55,8 @@ class RunRecord:
 
         There is no summary of a stretch that was killed; its last line tells how long it lasted.
         """
-        evaluations = _mended(directory.evaluations, {"version", "win_rate"})
-        metrics = _mended(directory.metrics, {"agent", "version"})
+        evaluations = line_file.mended(directory.evaluations, {"version", "win_rate"})
+        metrics = line_file.mended(directory.metrics, {"agent", "version"})
         timed = [directory.read_summary() or {}, *evaluations, *metrics]
         record = cls(
             directory=directory,
@@ -202,24 +196,6 @@ class RunRecord:
         }
         _write_summary(self.directory, summary)
         return summary
-
-
-def _mended(path: Path, keys: set[str]) -> list[dict[str, Any]]:
-    """The lines of a file that have these keys; what a crash tore is taken out of the file.
-
-    Args:
-        path: of JSON lines, with no writer.
-        keys: what every line of ours has.
-    """
-    lines = read_lines(path)
-    whole = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
-    if path.exists() and path.read_bytes() != whole:
-        _LOG.warning("mended path=%s lines=%s", path, len(lines))
-        try:
-            write_atomically(path, whole)
-        except OSError as error:
-            _LOG.warning("not mended: %s", child.explain(error))
-    return [line for line in lines if keys <= line.keys()]
 
 
 def shares(phases: Mapping[str, float]) -> dict[str, float]:
