@@ -7,6 +7,7 @@ agent is the same joint episode. Written by `launch.record`; read by `learners.m
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,11 +80,18 @@ def write(folder: Path, card: Card, slices: Sequence[Slice]) -> None:
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a folder that holds a set already.
+    """Refuse a folder that holds a set already or cannot be written, before anything is played.
 
     Raises:
-        DemonstrationsError: it does.
+        DemonstrationsError: it does, or it cannot.
     """
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise DemonstrationsError(f"{folder} cannot be written: {there} is a file; choose another")
+    if not os.access(there, os.W_OK):
+        raise DemonstrationsError(
+            f"{folder} cannot be written: no rights in {there}; choose another"
+        )
     if (folder / _CARD).exists():
         raise DemonstrationsError(f"{folder} already holds demonstrations; choose another --output")
 
@@ -105,8 +113,19 @@ def read_card(folder: Path) -> Card:
         raise DemonstrationsError(
             f"{folder} holds no demonstrations ({_CARD} is missing); record some with `dm2 record`"
         ) from None
-    except (ValueError, TypeError, AttributeError, OSError) as error:
-        raise DemonstrationsError(f"{folder / _CARD} cannot be read: {error}") from error
+    except NotADirectoryError:
+        raise DemonstrationsError(
+            f"{folder} is a file; name the folder that `dm2 record` wrote"
+        ) from None
+    except OSError as error:
+        raise DemonstrationsError(
+            f"{folder / _CARD} cannot be read ({error.strerror}); grant the rights, or bring the "
+            "file back"
+        ) from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DemonstrationsError(
+            f"{folder / _CARD} is damaged ({error}); record the demonstrations anew"
+        ) from error
 
 
 def check(folder: Path, map_name: str, sizes: tuple[int, int, int], episodes: int) -> Card:
@@ -165,11 +184,21 @@ def read_agent(folder: Path, agent: int, episodes: int) -> Slice:
     try:
         arrays = safetensors.numpy.load_file(path)
         whole = slice_of({name: arrays[name] for name in SLICE_FIELDS})
-    except (OSError, KeyError, safetensors.SafetensorError) as error:
-        raise DemonstrationsError(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        # The library of the format puts the path into what it says, and no errno.
+        what = error.strerror or ("no such file" if not path.exists() else str(error))
+        raise DemonstrationsError(
+            f"{path} cannot be read ({what}); bring the file back, or record the demonstrations "
+            "anew"
+        ) from error
+    except (KeyError, safetensors.SafetensorError) as error:
+        raise DemonstrationsError(
+            f"{path} is damaged ({error}); record the demonstrations anew"
+        ) from error
     if whole.num_episodes < episodes:
         raise DemonstrationsError(
-            f"{path} holds {whole.num_episodes} episodes, {episodes} are needed"
+            f"{path} holds {whole.num_episodes} episodes and {episodes} are needed; record more, "
+            "or lower --imitation.demonstration-episodes"
         )
     return first_episodes(whole, episodes)
 

@@ -20,6 +20,7 @@ from dm2_dist import presets
 from dm2_dist.config import Algorithm, ConfigError, RunConfig
 from dm2_dist.envs import make
 from launch import (
+    arguments,
     bench_report,
     host,
     machine,
@@ -50,16 +51,16 @@ class Bench:
     what: Annotated[
         Literal["all", "inference", "transport", "learner", "pipeline"], tyro.conf.Positional
     ] = "all"
-    """Part to measure; `all` is a short form of every one of them and of the simulator. `dm2 bench
-    simulator` and `dm2 bench scaling` have options of their own."""
+    """Part to measure; `all` measures each of them and the simulator, for a shorter time. Two more
+    parts have options of their own: `dm2 bench simulator --help` and `dm2 bench scaling --help`."""
     preset: str = "paper-5v6"
-    """Settings to measure with."""
+    """Preset to measure with; `dm2 presets` lists them."""
     algorithm: Literal["both", "dm2", "ippo"] = "both"
     """`dm2`, `ippo`, or both one after the other; parts that do not depend on it take dm2."""
     actors: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Actor processes of the pipeline; as many as `dm2 local` would start unless given."""
     seconds: float = 5.0
-    """Length of a short measurement."""
+    """Seconds of a measurement; `all` takes 0.4 of them, and a whole run needs longer."""
     json: bool = False
     """One JSON object instead of a table."""
 
@@ -68,13 +69,14 @@ def main(words: Sequence[str]) -> int:
     """Measure and print; returns the exit code."""
     host.prepare_environment()
     before = machine.inspect()
-    if words[:1] == ["simulator"]:
-        return _simulator(words[1:], before)
-    if words[:1] == ["scaling"]:
+    part, rest = _part_with_options(words)
+    if part == "simulator":
+        return _simulator(rest, before)
+    if part == "scaling":
         from launch import scaling_bench
 
-        return scaling_bench.main(words[1:])
-    bench = tyro.cli(Bench, prog="dm2 bench", args=words)
+        return scaling_bench.main(rest)
+    bench = arguments.parse(Bench, "dm2 bench", words)
     _check(bench)
     base = presets.by_name(bench.preset)
     try:
@@ -88,6 +90,12 @@ def main(words: Sequence[str]) -> int:
     else:
         bench_report.show(report, base)
     return 0
+
+
+def _part_with_options(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The part that has options of its own, wherever it stands, and the other words."""
+    part = next((word for word in words if word in ("simulator", "scaling")), "")
+    return part, [word for word in words if word != part]
 
 
 def _check(bench: Bench) -> None:
@@ -164,7 +172,7 @@ def _rows(part: Part, config: RunConfig, seconds: float) -> list[Row]:
 
 
 def _simulator(words: Sequence[str], before: machine.Machine) -> int:
-    options = tyro.cli(SimulatorBench, prog="dm2 bench simulator", args=words)
+    options = arguments.parse(SimulatorBench, "dm2 bench simulator", words)
     simulator_bench.check(options)
     speeds = simulator_bench.speeds(options)
     profiles = simulator_bench.profiles(options) if options.parts else {}

@@ -19,7 +19,7 @@ import tyro
 
 from dm2_dist import config as configuration
 from dm2_dist.run_directory import RunDirectory, RunDirectoryError
-from launch import chaos_plan, chaos_report
+from launch import arguments, chaos_plan, chaos_report
 from launch.chaos_child import Child
 from launch.chaos_report import Ending, Verdict
 from launch.chaos_run import Event, Tormentor
@@ -36,15 +36,15 @@ class ChaosCommand:
     """
 
     seed: int = 0
-    """Of the plan: what is done to whom, and when."""
+    """Seed of the plan: what is done to whom, and when."""
     kills: int = 12
     """Kills of actors, learners, the head and the launcher; from 4 on each is among them."""
     others: int = 6
     """Stops, slowdowns, partitions and bursts of garbage; from 4 on each is among them."""
     twin: bool = True
-    """Compare with an undisturbed run of the same arguments."""
+    """Compare with an undisturbed run of the same arguments, which is made first."""
     twin_of: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """An undisturbed run that is there already, to compare with instead of a new one."""
+    """Folder of an undisturbed run to compare with, instead of making one."""
     minutes: float = 0.0
     """Start over with the next seed until so many minutes have passed; one round unless given."""
     patience_seconds: float = 300.0
@@ -62,7 +62,7 @@ class _RefusedError(Exception):
 def main(words: Sequence[str]) -> int:
     """Disturb; returns the exit code: 0 well, 1 not well, 2 wrong arguments."""
     own, _, launched = _split(words)
-    command: ChaosCommand = tyro.cli(ChaosCommand, prog="dm2 chaos", args=own)
+    command = arguments.parse(ChaosCommand, "dm2 chaos", own)
     wrong = _wrong(command, launched)
     if wrong:
         return _fail(wrong, 2)

@@ -14,7 +14,7 @@ REPEATABLE = ("sync", "pipelined")
 """Schedules in which a disturbed run ends with the bits of an undisturbed one."""
 BOUNDS: Mapping[str, float] = {"actor": 5.0, "learner": 10.0}
 """Seconds within which a killed role takes part again."""
-_ENDED = re.compile(r" ended name=(\S+) exit_code=(-?\d+) ")
+_ENDED = re.compile(r"\bended name=(\S+) exit_code=(-?\d+) ")
 _CAUSED = (0, -9, 70)
 """Ends that chaos caused: orderly, killed, or gone with a killed launcher."""
 

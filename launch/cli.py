@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -19,6 +19,7 @@ from dm2_dist.demonstrations import DemonstrationsError
 from dm2_dist.envs.skirmish import UnknownMapError
 from dm2_dist.envs.skirmish.document import ScenarioError
 from dm2_dist.run_directory import RunDirectory, RunDirectoryError
+from launch import arguments
 
 _USAGE = """\
 usage: dm2 COMMAND [options]      (dm2 COMMAND --help tells the options)
@@ -65,6 +66,9 @@ class Local:
     """Plain lines instead of the live view."""
     json: bool = False
     """JSON lines instead of the live view; docs/watching.md describes their fields."""
+    trackers: Annotated[str | None, tyro.conf.arg(metavar="NAME,...")] = None
+    """Where curves are kept as well: tensorboard, wandb, mlflow, several with commas, or none.
+    TensorBoard unless given, if it is installed."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,8 @@ class Curves:
     """Draw the win rate and return of runs over env steps."""
 
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
-    """Runs to draw, one line each."""
-    output: Path = Path("curves.svg")
+    """Folders of runs; each is a line in the picture."""
+    output: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("curves.svg")
     """Picture to write; its ending decides the format: svg, png or pdf."""
 
 
@@ -88,8 +92,8 @@ class Curves:
 class Presets:
     """List the presets, or show one."""
 
-    name: Annotated[str, tyro.conf.Positional] = ""
-    """Preset to show as JSON."""
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]")] = ""
+    """Preset to show as JSON; all are listed unless given."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,13 +121,13 @@ def _dispatch(words: list[str]) -> int:
         case "local":
             return _local(rest)
         case "show-config":
-            shown = _parse(ShowConfig, command, rest, ShowConfig(base_of(rest)))
+            shown = arguments.parse(ShowConfig, "dm2 show-config", rest, ShowConfig(base_of(rest)))
             print(configuration.to_json(shown.run))
             return 0
         case "curves":
-            return _curves(_parse(Curves, command, rest))
+            return _curves(arguments.parse(Curves, "dm2 curves", rest))
         case "presets":
-            return _presets(_parse(Presets, command, rest))
+            return _presets(arguments.parse(Presets, "dm2 presets", rest))
     return _hand_over(command, rest)
 
 
@@ -172,18 +176,6 @@ def _hand_over(command: str, rest: list[str]) -> int:
     return run(rest)
 
 
-def _parse(kind: type[Any], command: str, words: list[str], default: Any = None) -> Any:
-    """Arguments from the fields of a dataclass; exits with 2 on wrong ones."""
-    chosen = {} if default is None else {"default": default}
-    return tyro.cli(
-        kind,
-        prog=f"dm2 {command}",
-        args=words,
-        config=(tyro.conf.FlagCreatePairsOff,),
-        **chosen,
-    )
-
-
 def base_of(words: list[str]) -> RunConfig:
     """What a run's flags start from: the run to be resumed, or a preset for its environment."""
     folder = _value_of("--run-dir", words)
@@ -207,27 +199,30 @@ def _value_of(flag: str, words: list[str]) -> str | None:
 
 
 def _local(words: list[str]) -> int:
-    local = _parse(Local, "local", words, Local(base_of(words)))
+    local = arguments.parse(Local, "dm2 local", words, Local(base_of(words)))
     if local.actors is not None and local.actors < 1:
         raise ConfigError(f"actors is {local.actors}; it must be at least 1")
     if local.metrics_port is not None and not 0 <= local.metrics_port < 2**16:
         raise ConfigError(f"metrics-port is {local.metrics_port}; a port is 0 to 65535")
-    from launch import host, local_run
+    from launch import host, local_run, tracking
+    from launch.local_options import LocalOptions
     from monitoring import json_line
     from monitoring.summary import summary_text
 
+    trackers = tracking.chosen(local.trackers)
     root = local.run_dir or run_directory.default_root(local.run)
-    options = local_run.LocalOptions(
+    options = LocalOptions(
         actors=local.actors,
         run_dir=root,
         resume=local.resume,
         metrics_port=local.metrics_port,
         plain=local.plain,
         json=local.json,
+        trackers=trackers,
         ticket_size_given=any(_value_of(flag, words) is not None for flag in _TICKET_SIZE),
     )
     try:
-        code = local_run.run_local(local.run, options)
+        code = 0 if _has_finished(local, root) else local_run.run_local(local.run, options)
     except host.RunFailedError as error:
         return _fail(str(error), 1)
     summary = RunDirectory(root).read_summary()
@@ -235,6 +230,22 @@ def _local(words: list[str]) -> int:
         last_words = json_line.summary if local.json else summary_text
         print(last_words(summary, str(root)))
     return code
+
+
+def _has_finished(local: Local, root: Path) -> bool:
+    """Whether a run that is to be resumed has nothing left to do; then it stays as it is."""
+    directory = RunDirectory(root)
+    if not local.resume or directory.read_config() != local.run:
+        return False
+    summary = directory.read_summary() or {}
+    over = summary.get("finished", False) and summary["env_steps"] >= local.run.max_env_steps
+    if not over or not (root / "report.html").exists():  # written last
+        return False
+    sentence = (
+        f"{root} has finished; a larger --max-env-steps than {local.run.max_env_steps:,} goes on"
+    )
+    print(f"dm2: {sentence}", file=sys.stderr)
+    return True
 
 
 def _watch(command: str, rest: list[str]) -> int:
@@ -255,13 +266,16 @@ def _curves(chosen: Curves) -> int:
     from launch import curves
 
     if not chosen.run_dirs:
-        raise ConfigError("curves needs at least one run directory")
+        raise ConfigError("curves needs at least one RUN: a folder such as runs/NAME")
+    if chosen.output.suffix not in (".svg", ".png", ".pdf"):
+        raise ConfigError(f"--output {chosen.output} must end in .svg, .png or .pdf")
     try:
         curves.draw([curves.read(root) for root in chosen.run_dirs], chosen.output)
     except ModuleNotFoundError as error:
         return _fail(f"{error.name} is missing; install dm2-dist with the extra [plot]", 1)
     except (OSError, ValueError) as error:
-        return _fail(f"{chosen.output} cannot be drawn: {error}", 1)
+        reason = error.strerror if isinstance(error, OSError) else error
+        return _fail(f"{chosen.output} cannot be written ({reason}); choose another --output", 1)
     print(f"wrote {chosen.output}")
     return 0
 

@@ -19,6 +19,7 @@ from dm2_dist.envs import make
 from dm2_dist.envs.skirmish import UnknownMapError
 from dm2_dist.envs.starcraft import installation
 from dm2_dist.envs.starcraft.installation_finding import Finding, ok, warning
+from launch import arguments
 
 if TYPE_CHECKING:
     from dm2_dist.envs.starcraft.installation_machine import Needs
@@ -44,9 +45,7 @@ class DoctorCommand:
 
 def main(words: Sequence[str]) -> int:
     """Check and print; returns 1 if anything keeps a run from working."""
-    command: DoctorCommand = tyro.cli(
-        DoctorCommand, prog="dm2 doctor", args=words, config=(tyro.conf.FlagCreatePairsOff,)
-    )
+    command = arguments.parse(DoctorCommand, "dm2 doctor", words)
     wrong = _wrong(command)
     if wrong:
         print(f"dm2: {wrong}", file=sys.stderr)

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from dm2_dist import demonstrations
 from dm2_dist.config import ConfigError
 from dm2_dist.envs.interface import NoGameError
+from launch import arguments
 
 if TYPE_CHECKING:
     from launch.frozen_team import FrozenTeam, Played
@@ -28,26 +29,26 @@ class ReplayOptions:
     replays: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """New folder for the first battles, to be shown by `dm2 replay`; none unless given."""
     replays_kept: int = 10
-    """Battles to keep there."""
+    """Battles to keep there; read only with --replays."""
 
 
 @dataclass(frozen=True)
 class Record:
     """Play a run's policies and keep the episodes as demonstrations."""
 
-    run_dir: Annotated[Path, tyro.conf.Positional]
-    """The run whose policies play."""
-    output: Path
+    run_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of the run whose policies play."""
+    output: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """New folder for the demonstrations."""
     episodes: int = 1000
     """Episodes to record."""
     version: int | None = None
     """Parameter version; the newest unless given."""
     greedy: bool = False
-    """Take the most probable actions; the paper's demonstrators sample, and so does this command
-    unless told otherwise."""
+    """Take the most probable actions. Without it they are sampled, as the paper's demonstrators
+    do."""
     seed: int = 0
-    """Keys every draw of the recording."""
+    """Seed of the battles and of every draw in them."""
     kept: Annotated[ReplayOptions, tyro.conf.arg(name="")] = field(default_factory=ReplayOptions)
 
 
@@ -55,8 +56,8 @@ class Record:
 class Evaluate:
     """Play a run's policies greedily and print how good they are."""
 
-    run_dir: Annotated[Path, tyro.conf.Positional]
-    """The run whose policies play."""
+    run_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of the run whose policies play."""
     episodes: int = 128
     """Episodes to play."""
     version: int | None = None
@@ -64,7 +65,7 @@ class Evaluate:
     sampled: bool = False
     """Sample actions as in training instead of taking the most probable."""
     seed: int = 0
-    """Keys every draw."""
+    """Seed of the battles and of every draw in them."""
     json: bool = False
     """One JSON object instead of a sentence."""
     kept: Annotated[ReplayOptions, tyro.conf.arg(name="")] = field(default_factory=ReplayOptions)
@@ -72,7 +73,7 @@ class Evaluate:
 
 def record(words: Sequence[str]) -> int:
     """Record demonstrations; returns the exit code."""
-    command: Record = _parse(Record, "record", words)
+    command = arguments.parse(Record, "dm2 record", words)
     _check(command)
     demonstrations.check_free(command.output)
     from launch import frozen_team
@@ -95,7 +96,7 @@ def record(words: Sequence[str]) -> int:
 
 def evaluate(words: Sequence[str]) -> int:
     """Play, and print the scores; returns the exit code."""
-    command: Evaluate = _parse(Evaluate, "evaluate", words)
+    command = arguments.parse(Evaluate, "dm2 evaluate", words)
     _check(command)
     from launch import frozen_team
     from launch.kept_replays import ReplaysError
@@ -117,10 +118,6 @@ def evaluate(words: Sequence[str]) -> int:
             f"length {scores['length_mean']:.1f}"
         )
     return 0
-
-
-def _parse(kind: type[Any], name: str, words: Sequence[str]) -> Any:
-    return tyro.cli(kind, prog=f"dm2 {name}", args=words, config=(tyro.conf.FlagCreatePairsOff,))
 
 
 def _check(command: Record | Evaluate) -> None:

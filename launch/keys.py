@@ -14,6 +14,7 @@ import tyro
 
 from dm2_dist.comms import keys
 from dm2_dist.comms.keys import LIST, KeysError, Role
+from launch import arguments
 
 _NEEDED = {
     Role.HEAD: "the host of the head",
@@ -27,10 +28,10 @@ _NEEDED = {
 class KeysCommand:
     """Make, show and change the keys of a run that uses more than one machine.
 
-    init: one key pair per role, and the list of public keys, in a new folder.
-    show: fingerprints of what is there.
-    rotate: a new key pair for --role; the old one is accepted, too, until
-    retire: only the key in ROLE.key is accepted.
+    `init`: one key pair for each role, and the list of public keys, in a new folder.
+    `show`: the fingerprints of the keys in the folder.
+    `rotate`: a new key pair for --role; the old key is accepted, too.
+    `retire`: from now on, of --role only the newest key is accepted.
     """
 
     action: Annotated[Literal["init", "show", "rotate", "retire"], tyro.conf.Positional]
@@ -38,12 +39,12 @@ class KeysCommand:
     directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """Folder of the keys."""
     role: Literal["head", "learner", "actor", "launcher"] | None = None
-    """Whose key to rotate or retire."""
+    """Whose key to rotate or retire; needed by these two."""
 
 
 def main(words: Sequence[str]) -> int:
     """Run one action; returns the exit code."""
-    return run(tyro.cli(KeysCommand, prog="dm2 keys", args=words))
+    return run(arguments.parse(KeysCommand, "dm2 keys", words))
 
 
 def run(command: KeysCommand) -> int:

@@ -8,7 +8,7 @@ import logging
 import multiprocessing
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,38 +27,31 @@ from dm2_dist.envs.interface import EnvironmentSpec
 from dm2_dist.envs.starcraft import installation, orphan
 from dm2_dist.envs.starcraft import site as sites
 from dm2_dist.run_directory import RunDirectory
-from launch import head_main, host, machine, placement, production, report, roster, warm_context
+from launch import (
+    body_size,
+    head_main,
+    host,
+    machine,
+    placement,
+    production,
+    report,
+    roster,
+    warm_context,
+)
+from launch.local_options import LocalOptions
 from launch.placement import Wishes
 from launch.record import conclude
 from launch.roster import Roster, RosterError
 from launch.status import death
 from launch.supervisor import ChildSpec, Exit, Supervisor
+from launch.tracking import Trackers
 from launch.warm_context import WarmContext
+from monitoring import exporter
 from monitoring.progress import ProgressView
 
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.5
 _DRAIN_SECONDS = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class LocalOptions:
-    """How, not what: nothing here changes the result of a run.
-
-    actors: actor processes; None lets `launch.placement` choose.
-    run_dir: folder of the run.
-    metrics_port: None takes 9400, or a free port if that is taken; 0 a free port.
-    plain: plain lines even on a terminal; json: JSON lines.
-    ticket_size_given: whether the user named the size of a ticket, which is else chosen in `async`.
-    """
-
-    actors: int | None
-    run_dir: Path
-    resume: bool
-    metrics_port: int | None
-    plain: bool
-    ticket_size_given: bool = True
-    json: bool = False
 
 
 def run_local(config: RunConfig, options: LocalOptions) -> int:
@@ -75,10 +68,10 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
     wishes = Wishes(options.actors, options.ticket_size_given or options.resume)
     chosen = placement.choose(machine.inspect(), config, spec.num_agents, wishes)
     config = chosen.config
+    body_size.check(config, spec)
     metrics_port = host.metrics_port(options.metrics_port)
     root = options.run_dir.absolute()
     directory, lock = run_directory.acquire(root, config, resume=options.resume)
-    console = Console()
     with lock, host.interrupts() as presses, host.sockets_folder() as folder:
         host.log_to(directory)
         try:
@@ -88,13 +81,16 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
         games = root / sites.FOLDER
         orphan.reap(games)  # of an earlier stretch of this run
         launcher = _Launcher(chosen.actors, config, directory, folder, metrics_port)
-        with ProgressView(console, plain=options.plain, json=options.json) as view:
-            view.event(f"run directory {directory.root}")
+        with ProgressView(Console(), plain=options.plain, json=options.json) as view:
+            view.event(f"run directory {root}; `dm2 top {root}` follows from another terminal")
             if config.env == "smac":
                 played = installation.inspect(os.environ, config.map, config.games.version)
                 view.event(f"every actor plays {played.summary}")
             chosen.tell(view.event)
-            view.event(f"metrics at http://127.0.0.1:{metrics_port}/metrics, targets at /sd")
+            view.event(
+                f"metrics at http://{exporter.announced(metrics_port)}/metrics, targets at /sd"
+            )
+            trackers = Trackers(root, options.trackers, view.event)
             try:
                 launcher.run(view, spec.num_agents, presses)
             finally:
@@ -102,6 +98,7 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
                 orphan.reap(games)  # nor does a game of a child that was killed
                 for agent in range(spec.num_agents):
                     checkpoint.tidy(directory.checkpoints(agent))  # nor a draft of one
+                trackers.close(lambda: presses.count > 1)
         conclude(directory, config, spec.num_agents, launcher.restarts, told=launcher.head_done)
         report.write_at_end(root, lambda: presses.count > 1)
     if launcher.failure:
@@ -201,7 +198,7 @@ class _Launcher:
         processes = self._supervisor.pids()
         if processes == self._listed:
             return
-        self._listed, metrics = processes, f"127.0.0.1:{self._metrics_port}"
+        self._listed, metrics = processes, exporter.announced(self._metrics_port)
         listed = Roster(os.getpid(), metrics, str(self._folder), processes)
         try:
             roster.write(self._directory.root, listed)

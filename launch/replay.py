@@ -14,6 +14,7 @@ import tyro
 from dm2_dist.envs.skirmish.pictures.course import MAX_FRAMES_PER_SECOND, Course
 from dm2_dist.envs.skirmish.replay_file import SUFFIX, ReplayError
 from dm2_dist.envs.skirmish.unit_type import LOOPS_PER_SECOND
+from launch import arguments
 
 if TYPE_CHECKING:
     from dm2_dist.envs.skirmish.replay import Replay
@@ -26,16 +27,16 @@ _SPEEDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 class ReplayCommand:
     """Show a recorded battle as a page, a GIF or an MP4, or list the replays in a folder."""
 
-    path: Annotated[Path, tyro.conf.Positional]
-    """A replay, or a folder with replays."""
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="REPLAY")]
+    """A replay, or a folder whose replays are listed."""
     output: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File to write; its ending decides the format: html, gif or mp4. A page beside the replay
     unless given."""
     speed: float = 1.0
-    """1 plays as fast as the game at "Faster": 22.4 loops a second. A page takes the nearest speed
+    """1 is the game's speed "Faster", 22.4 loops a second. A page begins with the nearest speed
     that it offers."""
     size: int = 720
-    """Width of a film in pixels."""
+    """Width of a film in pixels; a page fits its window."""
     frames_per_second: float | None = None
     """Pictures a second of a film; 20 in a GIF and 30 in an MP4 unless given."""
     theme: Literal["dark", "light", "reader"] = "reader"
@@ -44,9 +45,7 @@ class ReplayCommand:
 
 def main(words: Sequence[str]) -> int:
     """Show or list; returns the exit code."""
-    command: ReplayCommand = tyro.cli(
-        ReplayCommand, prog="dm2 replay", args=words, config=(tyro.conf.FlagCreatePairsOff,)
-    )
+    command = arguments.parse(ReplayCommand, "dm2 replay", words)
     wrong = _wrong(command)
     if wrong is not None:
         return _fail(wrong, 2)
@@ -135,7 +134,11 @@ def _list(folder: Path) -> int:
 
     paths = sorted(folder.rglob(f"*{SUFFIX}"))
     if not paths:
-        return _fail(f"{folder} holds no replays; their names end in {SUFFIX}", 1)
+        return _fail(
+            f"{folder} holds no replays, whose names end in {SUFFIX}; make some with "
+            "`dm2 evaluate RUN --replays DIR`",
+            1,
+        )
     table = Table("replay", "map", title=escape(str(folder)))
     for column in ("steps", "return"):
         table.add_column(column, justify="right")

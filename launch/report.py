@@ -18,6 +18,7 @@ import tyro
 
 from dm2_dist import child, run_directory
 from dm2_dist.run_directory import RunDirectoryError
+from launch import arguments
 
 _LOG = logging.getLogger(__name__)
 NAME = "report.html"
@@ -31,11 +32,11 @@ class ReportCommand:
     """Show a run, or several runs compared, as one page for a browser."""
 
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
-    """Runs; one is shown alone, several are compared."""
+    """Folders of runs; one is shown alone, several are compared."""
     output: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Page to write; report.html in the run's folder, or comparison.html here, unless given."""
     without_battles: bool = False
-    """Leave out the battles, which the newest policies would play now; seconds faster."""
+    """Leave out the battles, which the newest policies play for the page; some seconds faster."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -44,9 +45,7 @@ def main(words: Sequence[str]) -> int:
     Raises:
         RunDirectoryError: there is no such run, or the page cannot be written; in one sentence.
     """
-    command: ReportCommand = tyro.cli(
-        ReportCommand, prog="dm2 report", args=words, config=(tyro.conf.FlagCreatePairsOff,)
-    )
+    command = arguments.parse(ReportCommand, "dm2 report", words)
     wrong = _wrong(command)
     if wrong is not None:
         print(f"dm2: {wrong}", file=sys.stderr)
@@ -151,9 +150,13 @@ def _write_comparison(roots: Sequence[Path], output: Path) -> None:
 
 def _write(output: Path, page: str) -> None:
     try:
+        output.parent.mkdir(parents=True, exist_ok=True)
         run_directory.write_atomically(output, page.encode("utf-8", errors="replace"))
     except OSError as error:
-        raise RunDirectoryError(child.explain(error)) from error
+        reason = error.strerror or str(error)
+        raise RunDirectoryError(
+            f"{output} cannot be written ({reason}); choose another --output"
+        ) from error
 
 
 def _alone() -> int:

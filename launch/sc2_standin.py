@@ -15,6 +15,7 @@ import tyro
 from dm2_dist.envs.sc2_standin import NOTICE, tree
 from dm2_dist.envs.sc2_standin.protocol import StandInError
 from dm2_dist.envs.sc2_standin.version import VERSIONS
+from launch import arguments
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,7 @@ class StandInCommand:
 
 def main(words: Sequence[str]) -> int:
     """Install; returns the exit code."""
-    command: StandInCommand = tyro.cli(StandInCommand, prog="dm2 sc2-standin", args=words)
-    return run(command)
+    return run(arguments.parse(StandInCommand, "dm2 sc2-standin", words))
 
 
 def run(command: StandInCommand) -> int:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -20,6 +20,7 @@ from dm2_dist import presets
 from dm2_dist.config import ConfigError, RunConfig
 from dm2_dist.envs import sleep
 from launch import (
+    arguments,
     bench_report,
     halves,
     host,
@@ -33,6 +34,7 @@ from launch.bench_report import Report
 from launch.scaling_run import Point
 
 _MOST_ACTORS = 256
+_PICTURES = (".svg", ".png", ".pdf")
 _STEPS = 10**9  # more than any measurement plays
 _CEILING_SECONDS = 2.0
 
@@ -44,13 +46,13 @@ class ScalingBench:
     env: Literal["both", "skirmish", "sleep"] = "both"
     """`skirmish`: the embedded simulator. `sleep`: stand-in for a slow game, 10 ms sleep per step,
     not StarCraft II."""
-    actors: str = "1,2,4,8,16,32"
+    actors: Annotated[str, tyro.conf.arg(metavar="N,...")] = "1,2,4,8,16,32"
     """Numbers of actors with commas between them."""
-    map: str = "3m"
+    map: Annotated[str, tyro.conf.arg(metavar="MAP")] = "3m"
     """Map that is played."""
     seconds: float = 6.0
-    """Length of the measurement of each run, after its start."""
-    picture: Path | None = None
+    """Seconds that each run is measured, after its start."""
+    picture: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File for a picture of the figures (svg, png, pdf); needs the extra [plot]."""
     json: bool = False
     """One JSON object instead of a table."""
@@ -102,10 +104,12 @@ class Scaling:
 
 def main(words: Sequence[str]) -> int:
     """Measure and print; returns the exit code."""
-    options = tyro.cli(ScalingBench, prog="dm2 bench scaling", args=words)
+    options = arguments.parse(ScalingBench, "dm2 bench scaling", words)
     counts = actor_counts(options.actors)
     if options.seconds <= 0:
         raise ConfigError(f"--seconds is {options.seconds}; it must be greater than 0")
+    if options.picture is not None and options.picture.suffix not in _PICTURES:
+        raise ConfigError(f"--picture {options.picture} must end in .svg, .png or .pdf")
     games = ("skirmish", "sleep") if options.env == "both" else (options.env,)
     configs = [config_of(game, options.map) for game in games]
     host.prepare_environment()
@@ -113,21 +117,17 @@ def main(words: Sequence[str]) -> int:
     try:
         measured = [measure(config, counts, options.seconds) for config in configs]
         tables = [scaling_table.as_json(scaling) for scaling in measured]
-        if options.picture is not None:
+        rows = [row for scaling in measured for row in scaling_table.rows(scaling)]
+        envelope = bench_report.as_json(Report("scaling", before, rows), None)
+        if options.json:
+            print(json.dumps(envelope | {"scaling": tables}), flush=True)
+        for table in () if options.json else tables:
+            scaling_table.show(table)
+        if options.picture is not None:  # last: whatever is wrong with it, the figures are told
             scaling_picture.draw(tables, options.picture)
     except host.RunFailedError as error:
         print(f"dm2: {error}", file=sys.stderr)
         return 1
-    if not options.json:
-        for table in tables:
-            scaling_table.show(table)
-        return 0
-    rows = [row for scaling in measured for row in scaling_table.rows(scaling)]
-    print(
-        json.dumps(
-            bench_report.as_json(Report("scaling", before, rows), None) | {"scaling": tables}
-        )
-    )
     return 0
 
 

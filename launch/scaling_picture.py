@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from launch.host import RunFailedError
+from monitoring.catalogue import ACTOR_PHASES
+
+_PHASES = (*ACTOR_PHASES, "other")
 
 
 def draw(tables: Sequence[dict[str, Any]], output: Path) -> None:
@@ -27,7 +30,7 @@ def draw(tables: Sequence[dict[str, Any]], output: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "dm2"  # the same figures give the same file
     from matplotlib import pyplot as plt
 
-    size = (10, 3.4 * len(tables))
+    size = (11, 3.4 * len(tables))
     figure, axes = plt.subplots(len(tables), 2, figsize=size, layout="constrained", squeeze=False)
     for (left, right), table in zip(axes, tables, strict=True):
         _throughput(left, table)
@@ -64,19 +67,18 @@ def _shares(axis: Any, table: dict[str, Any]) -> None:
     rows = table["points"]
     places = range(len(rows))
     bottom = [0.0] * len(rows)
-    phases = dict.fromkeys(phase for row in rows for phase in row["actor_shares"])
-    for phase in phases:
+    for place, phase in enumerate(_PHASES):  # one colour for a phase, in every panel
         heights = [row["actor_shares"].get(phase, 0.0) for row in rows]
         if max(heights) < 0.001:
             continue
-        axis.bar(places, heights, bottom=bottom, label=phase)
+        axis.bar(places, heights, bottom=bottom, color=f"C{place}", label=phase)
         bottom = [low + high for low, high in zip(bottom, heights, strict=True)]
     axis.set_xticks(places, [str(row["actors"]) for row in rows])
     axis.set_ylim(0, 1)
     axis.set_xlabel("actors")
     axis.set_ylabel("share of the actors' time")
     axis.set_title(table["settings"], fontsize=7)
-    axis.legend(fontsize=8, loc="lower right")
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
 
 
 def _column(table: dict[str, Any], name: str) -> list[float]:

@@ -19,7 +19,7 @@ import tyro
 from rich.console import Console
 
 from dm2_dist.run_directory import RunDirectory
-from launch import past_run, roster
+from launch import arguments, past_run, roster
 from monitoring import progress
 from monitoring.progress import ProgressView
 
@@ -92,9 +92,7 @@ def status(words: Sequence[str]) -> int:
     Raises:
         WatchError, RunDirectoryError: one clear sentence.
     """
-    chosen = tyro.cli(
-        StatusCommand, prog="dm2 status", args=words, config=(tyro.conf.FlagCreatePairsOff,)
-    )
+    chosen = arguments.parse(StatusCommand, "dm2 status", words)
     report = _patiently(_source(chosen.run))
     progress.show_once(report, Console(), plain=chosen.plain, json=chosen.json)
     return 0
@@ -106,9 +104,7 @@ def top(words: Sequence[str]) -> int:
     Raises:
         WatchError, RunDirectoryError: one clear sentence.
     """
-    chosen = tyro.cli(
-        TopCommand, prog="dm2 top", args=words, config=(tyro.conf.FlagCreatePairsOff,)
-    )
+    chosen = arguments.parse(TopCommand, "dm2 top", words)
     source = _source(chosen.run)
     report = _patiently(source)
     # A shell that starts a command in the background makes it deaf to Ctrl-C; here it is the end.

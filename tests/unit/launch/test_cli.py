@@ -7,6 +7,7 @@ import resource
 import socket
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ COMMANDS = {
     *("status", "top", "report"),
 }
 LOCAL_FLAGS = """
-    --help --actors --run-dir --resume --metrics-port --plain --json
+    --help --actors --run-dir --resume --metrics-port --plain --json --trackers
     --preset --env --map --scenario-sha256 --algorithm --schedule --seed --max-env-steps
     --demonstrations --demonstrations-sha256
     --device --learner-threads
@@ -42,7 +43,7 @@ LOCAL_FLAGS = """
     --impala.entropy-coefficient --impala.value-coefficient --impala.max-gradient-norm
     --imitation.reward-coefficient --imitation.steps --imitation.episodes-per-step
     --imitation.demonstration-episodes --imitation.learning-rate --imitation.gradient-penalty
-    --imitation.no-match-living-time --imitation.hidden-size
+    --imitation.match-living-time --imitation.no-match-living-time --imitation.hidden-size
     --evaluation.interval-env-steps --evaluation.episodes
     --games.version --games.answer-seconds --games.start-seconds --games.concurrent-launches
     --games.launches-allowed --games.recycle-episodes --games.memory-limit-mb
@@ -159,6 +160,22 @@ def test_every_command_explains_itself(command, capsys):
         main([command, "--help"])
     assert stop.value.code == 0
     assert command in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("command", ["actor", "learner", "replay", "chaos", "bench"])
+def test_no_help_breaks_off_in_mid_sentence_or_shows_a_type(command, columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = capsys.readouterr().out
+    assert not re.search(r"\{None|default: None|--no-json|\bPATH\b", text)
+    rows = [row.rstrip(" │") for row in text.splitlines() if re.match(r"[ │] {6,}[^ ]", row)]
+    assert rows
+    for above, below in pairwise(text.splitlines()):
+        if above.rstrip(" │") in rows and below.rstrip(" │") in rows:
+            word = below.lstrip(" │").partition(" ")[0]
+            assert len(above.rstrip(" │")) + 1 + len(word) > columns - 4, (above, below)
 
 
 def test_the_flags_of_local_grow_only_on_purpose(capsys):
@@ -280,7 +297,10 @@ def test_a_scenario_that_describes_no_battle_is_refused_with_the_mend(refused, t
         ("local --max-env-steps 0", "max_env_steps"),
         ("local --demonstrations d", "demonstrations"),
         ("local --algorithm dm2", "--demonstrations"),
-        ("local --imitation.episodes-per-step 300", "imitation.episodes_per_step"),
+        (
+            "local --algorithm dm2 --demonstrations d --imitation.episodes-per-step 300",
+            "imitation.episodes_per_step is 300 and collection.episodes_per_iteration is 256",
+        ),
         ("local --resume", "--run-dir"),
         ("show-config --ppo.clip -1", "ppo.clip"),
         ("presets nothing-like-it", "quickstart"),
@@ -298,25 +318,51 @@ def test_what_cannot_work_is_refused_by_name(refused, words, named):
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "said"),
     [
-        "local --seed abc",
-        "local --actors many",
-        "local --colour red",
-        "local --schedule hogwild",
-        "local --algorithm qmix",
-        "local --preset",
-        "record",
-        "record run",
-        "show-config 3m",
+        ("local --seed abc", "--seed is 'abc'; it must be a whole number"),
+        ("local --actors many", "--actors is 'many'; it must be a whole number"),
+        ("local --ppo.clip wide", "--ppo.clip is 'wide'; it must be a number"),
+        ("local --colour red", "unknown option --colour; `dm2 local --help` lists them"),
+        ("local --actor 3", "unknown option --actor; did you mean --actors?"),
+        ("local --schedule hogwild", "--schedule is 'hogwild'; choose sync, pipelined or async"),
+        ("local --algorithm qmix", "--algorithm is 'qmix'; choose ippo, dm2 or impala"),
+        ("local --preset", "--preset needs a value after it"),
+        ("record", "record needs RUN and --output DIR"),
+        ("record run", "record needs --output DIR"),
+        ("show-config 3m", "show-config takes no '3m'"),
+        ("bench gpu", "bench takes no 'gpu'; choose all, inference"),
+        ("bench --seconds x scaling", "--seconds is 'x'"),
+        ("bench scaling --picture figures.jpeg", "must end in .svg, .png or .pdf"),
+        ("keys rotate there --role king", "--role is 'king'; choose actor, head, launcher or"),
+        ("status", "status needs RUN|HOST:PORT; `dm2 status --help` tells more"),
+        ("curves there --output curves.jpeg", "must end in .svg, .png or .pdf"),
+        ("head", "head needs --listen tcp://HOST:PORT"),
+        ("head --listen tcp://127.0.0.1", "'tcp://127.0.0.1' is not an address"),
+        ("head --listen tcp://0.0.0.0:5555", "nothing is encrypted"),
+        ("actor --connect here", "'here' is not an address"),
+        ("actor --connect tcp://elsewhere:5555", "nothing is encrypted"),
+        ("actor --connect tcp://127.0.0.1:9 --scenario gone.toml", "there is no file gone.toml"),
+        ("learner --connect here --agent 0 --run-dir there", "'here' is not an address"),
     ],
 )
-def test_words_that_do_not_parse_stop_with_code_2(words, capsys, elsewhere):
-    with pytest.raises(SystemExit) as stop:
-        main(words.split())
-    assert stop.value.code == 2
-    assert capsys.readouterr().err
-    assert list(elsewhere.iterdir()) == []
+def test_words_that_make_no_command_get_one_sentence(refused, words, said):
+    code, sentence = refused(*words.split())
+    assert code == 2
+    assert said in sentence
+
+
+def test_a_head_whose_address_is_taken_leaves_nothing(refused):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        code, sentence = refused("head", "--listen", address)
+    assert code == 2
+    assert f"{address} is taken by another process" in sentence
+
+
+def test_settings_that_the_algorithm_does_not_read_are_not_checked(printed):
+    words = ("show-config", "--collection.episodes-per-iteration", "32")
+    assert '"episodes_per_iteration": 32' in printed(*words)
 
 
 # --- the world: code 1 ---
@@ -391,6 +437,33 @@ def test_resuming_another_configuration_is_an_error_that_names_the_key(refused, 
     code, sentence = refused("local", "--resume", "--run-dir", str(run_root), "--seed", "9")
     assert code == 1
     assert "seed: 0 before, 9 now" in sentence
+
+
+def test_a_run_that_has_finished_stays_as_it_is(capsys, run_root):
+    summary = {
+        "finished": True,
+        "env_steps": CONFIG.max_env_steps,
+        "iterations": 9,
+        "wall_seconds": 60.0,
+        "env_steps_per_second": 1.0,
+        "win_rate": 1.0,
+        "win_rate_best": 1.0,
+        "ledger": {"produced": 0, "trained": 0, "dropped": {}, "lost": {}, "error": 0},
+        "restarts": {},
+        "time_share": {},
+    }
+    (run_root / "summary.json").write_text(json.dumps(summary))
+    (run_root / "report.html").write_text("")
+    before = {path: path.stat().st_mtime_ns for path in run_root.rglob("*")}
+    assert main(["local", "--resume", "--run-dir", str(run_root)]) == 0
+    output = capsys.readouterr()
+    assert "Finished: 1,000,000 env steps" in output.out
+    assert "has finished; a larger --max-env-steps than 1,000,000 goes on" in output.err
+    assert {path: path.stat().st_mtime_ns for path in run_root.rglob("*")} == before
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # more steps are a reason to start
+        port = str(taken.getsockname()[1])
+        more = ["--max-env-steps", "2000000", "--metrics-port", port]
+        assert main(["local", "--resume", "--run-dir", str(run_root), *more]) == 1
 
 
 def test_a_directory_in_use_is_an_error(refused, run_root):

@@ -8,7 +8,7 @@ from dm2_dist import networks, presets
 from dm2_dist.envs import make
 from dm2_dist.functional import gail
 from dm2_dist.sections import NetworkConfig
-from launch import learner_bench
+from launch import device_bench, learner_bench, untrained
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +66,22 @@ def test_every_step_stands_beside_its_limit(algorithm):
         assert row.ratio is not None
     assert ("learner, discriminator step" in rows) == (algorithm == "dm2")
     assert rows["learner, update: ppo"].value > 0.0
+
+
+def test_recorded_steps_are_set_beside_launched_ones():
+    """On the device that is there; what a GPU adds is its name and the recording."""
+    base = presets.by_name("quickstart")
+    config = replace(
+        base,
+        algorithm="ippo",
+        collection=replace(base.collection, episodes_per_iteration=8, episodes_per_ticket=8),
+    )
+    slice_ = untrained.one_iteration(config)[0]
+    found = device_bench.rows(config, slice_, torch.device("cpu"), seconds=0.01)
+    assert [row.name for row in found] == [
+        "learner on cpu, update",
+        "learner on cpu, policy steps",
+        "learner on cpu, critic steps",
+    ]
+    assert all(row.value > 0.0 for row in found)
+    assert all(row.ratio is not None for row in found[1:])

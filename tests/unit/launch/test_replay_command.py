@@ -70,7 +70,10 @@ def test_a_folder_is_listed_with_what_is_wrong_in_it(recorded, saved, capsys):
 
 def test_a_folder_without_replays_is_an_error(tmp_path, capsys):
     assert replay.main([str(tmp_path)]) == 1
-    assert "holds no replays; their names end in .replay.json" in capsys.readouterr().err
+    assert (
+        "holds no replays, whose names end in .replay.json; make some with"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from dm2_dist.comms import codec, messages, queue_limit
 from dm2_dist.comms.control import HeadLink, HeadLostError
 from dm2_dist.config import ConfigError, RunConfig
 from dm2_dist.run_directory import RunDirectoryError
-from launch import roles
+from launch import actor_name, roles
 from monitoring import catalogue
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -76,13 +76,13 @@ def test_every_role_tells_its_options() -> None:
 
 @given(st.text(max_size=300), st.integers(1, 2**22))
 def test_a_host_of_any_name_has_actors_of_proper_names(host: str, pid: int) -> None:
-    name = roles.own_name(host, pid)
+    name = actor_name.make(host, pid)
     assert messages.Source(name=name, incarnation=0)
     assert codec.unpack(
         codec.pack(messages.Want(source=messages.Source(name=name, incarnation=1))),
         messages.CONTROL_KINDS,
     )
-    assert roles._NAME.fullmatch(name)
+    actor_name.check(name)
 
 
 def test_an_incarnation_is_newer_than_all_before_whatever_the_clock_says(
