@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from dm2_dist import log_line
+
 ROOT = Path(__file__).resolve().parents[2]
 MAP = "2m_vs_1z"
 AGENTS = 2
@@ -132,7 +134,7 @@ class Fleet:
 
     def _newest(self, log: str, pattern: str) -> str | None:
         path = self.run / "logs" / f"{log}.log"
-        found = re.findall(pattern, path.read_text()) if path.exists() else []
+        found = re.findall(pattern, log_line.text(path))
         return found[-1] if found else None
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dm2_dist import log_line
 from dm2_dist.envs.sc2_standin import tree
 from dm2_dist.envs.starcraft import orphan
 
@@ -119,7 +120,7 @@ class Run:
 
     def logged(self, pattern: str) -> int:
         logs = (self.folder / "logs").glob("actor-?.log")
-        return sum(len(re.findall(pattern, log.read_text())) for log in logs)
+        return sum(len(re.findall(pattern, log_line.text(log))) for log in logs)
 
     def until(self, condition: Callable[[], bool], seconds: float = 120.0) -> None:
         deadline = time.monotonic() + seconds

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from dm2_dist import log_line
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     *("--map", "3m", "--seed", "7", "--plain", "--metrics-port", "0"),
@@ -253,7 +255,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 def test_every_process_of_a_run_can_be_scraped(launch: Callable[..., Run]) -> None:
     run = launch("watched", "--actors", "2", *ENDLESS)
     run.until(lambda: run.iteration() >= 1)
-    log = (run.folder / "logs/head-0.log").read_text()
+    log = log_line.text(run.folder / "logs/head-0.log")
     head = re.findall(r"metrics address=(\S+)", log)[-1]
 
     def targets() -> dict[str, str]:

@@ -109,12 +109,23 @@ def test_a_run_without_checkpoints_has_a_report_without_battles(written: Path) -
     assert "summary.json is missing" in page
 
 
+NO_RUN = "nowhere holds no run: config.json is missing; name the folder of a run, such as runs/NAME"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (["nowhere"], 1, "dm2: nowhere holds no run: nowhere/config.json is missing"),
+        (
+            ["nowhere"],
+            1,
+            f"dm2: {NO_RUN}",
+        ),
         ([], 2, "dm2: report needs at least one run directory"),
-        (["RUN", "nowhere"], 1, "dm2: nowhere holds no run: nowhere/config.json is missing"),
+        (
+            ["RUN", "nowhere"],
+            1,
+            f"dm2: {NO_RUN}",
+        ),
         (["RUN", "--output", "page.pdf"], 2, "dm2: page.pdf must end in .html"),
         (["RUN"] * 65, 2, "dm2: 65 runs are too many for one page; 64 fit"),
     ],

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from dm2_dist import log_line
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     *("--plain", "--metrics-port", "0", "--actors", "2", "--network.hidden-size", "8"),
@@ -67,7 +69,7 @@ def test_a_run_goes_on_with_its_own_copy_of_the_scenario(tmp_path: Path) -> None
                 assert resumed.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-            head = (folder / "logs" / "head-0.log").read_text()
+            head = log_line.text(folder / "logs" / "head-0.log")
             address = re.findall(r"metrics address=(\S+)", head)[-1]
             with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
                 assert 'map="duel"' in response.read().decode()

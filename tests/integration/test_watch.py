@@ -21,17 +21,19 @@ SMALL = [
     *("--evaluation.interval-env-steps", "1000", "--max-env-steps", "10000000"),
 ]
 DEADLINE_SECONDS = 60.0
+KILL_DEADLINE_SECONDS = 30.0
+"""On a machine that is busy with other things; docs/watching.md says what is usual."""
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 
-def poll(condition: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + DEADLINE_SECONDS
+def poll(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():
             return value
         time.sleep(0.05)
-    raise AssertionError(f"not within {DEADLINE_SECONDS} s: {what}")
+    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 def status(run: Path | str) -> dict[str, Any]:
@@ -76,8 +78,8 @@ def test_a_killed_actor_is_seen_from_another_terminal(
         named = any(text.startswith("actor-1 ") for text in report["events"])
         return report if named and report["restarts"]["actor"] == 1 else None
 
-    seen = poll(shows_it, "the kill is shown")
-    print(f"shown {time.monotonic() - killed_at:.2f} s after the kill")
+    seen = poll(shows_it, "the kill is shown", KILL_DEADLINE_SECONDS)
+    print(f"`dm2 status` shows the kill {time.monotonic() - killed_at:.2f} s after it")
     assert len([text for text in seen["events"] if "actor-1 " in text]) == 1
     poll(lambda: status(root)["actors"]["alive"] == 2, "the actor is back")
 
