@@ -18,7 +18,6 @@ from dm2_dist.sections import (
     GamesConfig,
     ImitationConfig,
     ImpalaConfig,
-    LagChoice,
     LagCorrection,
     NetworkConfig,
     PPOConfig,
@@ -55,7 +54,7 @@ class RunConfig:
     """`sync`: lag 0, the paper's Algorithm 1. `pipelined`: lag exactly 1. `async`: actors run free
     with the newest parameters, at most `asynchrony.max_lag` behind; not repeatable."""
     seed: int = 0
-    """Keys every random draw of the run."""
+    """Seed of every random draw of the run."""
     max_env_steps: int = 1_000_000
     """Training env steps; the run ends with the iteration that reaches them."""
     demonstrations: str = ""
@@ -87,6 +86,11 @@ class RunConfig:
             raise ConfigError(
                 f"asynchrony.unit is {self.asynchrony.unit!r}; choose episodes or unrolls"
             )
+        if self.asynchrony.unit == "unrolls" and self.schedule != "async":
+            raise ConfigError(
+                f"asynchrony.unit is unrolls but schedule is {self.schedule}, which plays whole "
+                "episodes; choose schedule async or leave asynchrony.unit out"
+            )
         if self.device not in typing.get_args(Device):
             raise ConfigError(f"device is {self.device!r}; choose cpu or cuda")
         if self.demonstrations and not self.uses_demonstrations:
@@ -95,29 +99,13 @@ class RunConfig:
                 "them; choose algorithm dm2 or leave demonstrations out"
             )
         _check_traces(self)
-        if self.imitation.episodes_per_step > self.collection.episodes_per_iteration:
-            raise ConfigError(
-                "imitation.episodes_per_step is larger than collection.episodes_per_iteration; "
-                "a discriminator step draws distinct episodes of one iteration"
-            )
-        if self.imitation.episodes_per_step > self.imitation.demonstration_episodes:
-            raise ConfigError(
-                "imitation.episodes_per_step is larger than imitation.demonstration_episodes; "
-                "a discriminator step draws distinct demonstrations"
-            )
+        if self.uses_demonstrations:
+            _check_draws(self)
 
     @property
     def uses_demonstrations(self) -> bool:
         """Whether the learners own a discriminator."""
         return self.algorithm == "dm2"
-
-    @property
-    def lag_correction(self) -> LagCorrection:
-        """What PPO does about data of an older policy."""
-        choice = self.ppo.lag_correction
-        if choice == "auto":
-            return "vtrace" if self.schedule == "async" else "decoupled"
-        return choice
 
     @property
     def chunk_length(self) -> int:
@@ -163,10 +151,33 @@ def _check_environment(config: RunConfig) -> None:
         )
 
 
+def _check_draws(config: RunConfig) -> None:
+    """A discriminator step draws distinct episodes from either side."""
+    drawn = config.imitation.episodes_per_step
+    for key, available, of in (
+        (
+            "collection.episodes_per_iteration",
+            config.collection.episodes_per_iteration,
+            "episodes of one iteration",
+        ),
+        (
+            "imitation.demonstration_episodes",
+            config.imitation.demonstration_episodes,
+            "demonstrations",
+        ),
+    ):
+        if drawn > available:
+            raise ConfigError(
+                f"imitation.episodes_per_step is {drawn} and {key} is {available}, but a "
+                f"discriminator step draws distinct {of}; choose imitation.episodes_per_step no "
+                f"larger than {available}"
+            )
+
+
 def _check_traces(config: RunConfig) -> None:
     """V-trace converges only if it trusts a step no less than it trusts the trace through it."""
     ppo, impala = config.ppo, config.impala
-    if ppo.lag_correction not in (allowed := typing.get_args(LagChoice)):
+    if ppo.lag_correction not in (allowed := typing.get_args(LagCorrection)):
         raise ConfigError(
             f"ppo.lag_correction is {ppo.lag_correction!r}; choose one of {', '.join(allowed)}"
         )

@@ -8,7 +8,6 @@ from typing import Literal
 
 Unit = Literal["episodes", "unrolls"]
 LagCorrection = Literal["none", "decoupled", "vtrace"]
-LagChoice = Literal["auto", LagCorrection]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +60,10 @@ class PPOConfig:
     """L: steps of back-propagation through time."""
     max_behaviour_ratio: float = 2.0
     """Cap of pi_proximal / mu in the decoupled objective; matters only when policies lag."""
-    lag_correction: LagChoice = "auto"
+    lag_correction: LagCorrection = "decoupled"
     """What is done about data of an older policy. `decoupled`: each row counts pi_proximal / mu
     times. `vtrace`: that, and advantages and value targets by V-trace. `none`: the data is taken
-    for the policy's own. `auto`: vtrace in the schedule async, decoupled in the others."""
+    for the policy's own."""
     trace_rho: float = 1.0
     """rho of V-trace: cap of the ratio before a temporal difference. Read by `vtrace` only."""
     trace_c: float = 1.0

@@ -124,11 +124,18 @@ def test_what_cannot_be_read_is_named(text, named):
         ({"impala": {"rho": 0.5}}, ["impala.c is 1.0", "impala.rho is 0.5"]),
         ({"impala": {"minibatches": 0}}, ["impala.minibatches"]),
         (
-            {"collection": {"episodes_per_iteration": 8}, "imitation": {"episodes_per_step": 9}},
+            {
+                "algorithm": "dm2",
+                "collection": {"episodes_per_iteration": 8},
+                "imitation": {"episodes_per_step": 9},
+            },
             ["imitation.episodes_per_step", "collection.episodes_per_iteration"],
         ),
         (
-            {"imitation": {"episodes_per_step": 9, "demonstration_episodes": 8}},
+            {
+                "algorithm": "dm2",
+                "imitation": {"episodes_per_step": 9, "demonstration_episodes": 8},
+            },
             ["imitation.episodes_per_step", "imitation.demonstration_episodes"],
         ),
     ],
@@ -142,7 +149,7 @@ def test_what_cannot_work_is_refused_with_the_keys(document, keys):
 def test_unknown_choices_are_refused_without_json_too():
     with pytest.raises(ConfigError, match="choose ippo, dm2 or impala"):
         RunConfig(algorithm="coma")
-    with pytest.raises(ConfigError, match="choose one of auto, none, decoupled, vtrace"):
+    with pytest.raises(ConfigError, match="choose one of none, decoupled, vtrace"):
         RunConfig(ppo=PPOConfig(lag_correction="impact"))
     with pytest.raises(ConfigError, match="choose sync, pipelined or async"):
         RunConfig(schedule="hogwild")
@@ -158,22 +165,6 @@ def test_only_dm2_uses_demonstrations():
     assert RunConfig(algorithm="dm2").uses_demonstrations
     assert not RunConfig(algorithm="ippo").uses_demonstrations
     assert not RunConfig(algorithm="impala").uses_demonstrations
-
-
-@pytest.mark.parametrize(
-    ("choice", "schedule", "expected"),
-    [
-        ("auto", "sync", "decoupled"),
-        ("auto", "pipelined", "decoupled"),
-        ("auto", "async", "vtrace"),
-        ("none", "async", "none"),
-        ("decoupled", "async", "decoupled"),
-        ("vtrace", "sync", "vtrace"),
-    ],
-)
-def test_lag_is_corrected_by_v_trace_only_where_actors_run_free(choice, schedule, expected):
-    config = RunConfig(schedule=schedule, ppo=PPOConfig(lag_correction=choice))
-    assert config.lag_correction == expected
 
 
 def test_chunks_are_as_long_as_the_algorithm_says():

@@ -91,8 +91,25 @@ def test_a_writer_killed_before_the_card_leaves_no_set(folder, slices):
 
 def test_a_file_in_the_way_is_named(tmp_path, slices):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DemonstrationsError, match="file cannot be written"):
-        demonstrations.write(tmp_path / "file", make_card(slices), slices)
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(DemonstrationsError, match=r"cannot be written: .*file is a file"):
+            demonstrations.write(folder, make_card(slices), slices)
+
+
+def test_a_file_instead_of_a_set_is_named_once(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("")
+    with pytest.raises(DemonstrationsError, match="is a file; name the folder") as refusal:
+        demonstrations.check(path, "3m", SIZES, episodes=1)
+    assert str(refusal.value).count(str(path)) == 1
+
+
+def test_a_missing_array_file_is_named_once(folder):
+    path = folder / "agent_1.safetensors"
+    path.unlink()
+    with pytest.raises(DemonstrationsError, match="bring the file back") as refusal:
+        demonstrations.read_agent(folder, 1, episodes=4)
+    assert str(refusal.value).count(str(path)) == 1
 
 
 def test_another_map_is_refused_with_both_names(folder):
@@ -113,14 +130,14 @@ def test_too_few_episodes_are_refused_by_card_and_by_file(folder):
         demonstrations.check(folder, "3m", SIZES, episodes=5)
     edit_card(folder, episodes=5)
     demonstrations.check(folder, "3m", SIZES, episodes=5)
-    with pytest.raises(DemonstrationsError, match="holds 4 episodes, 5 are needed"):
+    with pytest.raises(DemonstrationsError, match="holds 4 episodes and 5 are needed"):
         demonstrations.read_agent(folder, 0, episodes=5)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"card"', "null", '{"map": "3m"}'])
 def test_a_damaged_card_is_named(folder, text):
     (folder / "demonstrations.json").write_text(text)
-    with pytest.raises(DemonstrationsError, match=r"demonstrations\.json cannot be read"):
+    with pytest.raises(DemonstrationsError, match=r"demonstrations\.json is damaged"):
         demonstrations.read_card(folder)
 
 
@@ -139,7 +156,7 @@ def test_a_missing_set_says_how_to_record_one(tmp_path):
 def test_a_cut_file_is_named(folder, kept):
     path = folder / "agent_1.safetensors"
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(DemonstrationsError, match=r"agent_1\.safetensors cannot be read"):
+    with pytest.raises(DemonstrationsError, match=r"agent_1\.safetensors is damaged"):
         demonstrations.read_agent(folder, 1, episodes=4)
 
 
