@@ -13,8 +13,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q uv
 	links=$$($(PYTHON) -m pip config get :env:.find-links 2>/dev/null) && export UV_FIND_LINKS=$$links; \
-	$(BIN)/uv pip install -q --compile-bytecode -p $(BIN)/python -c constraints.txt -e '.[test,plot,pettingzoo,video,pictures,sc2]' \
-	  || $(BIN)/pip install -q -c constraints.txt -e '.[test,plot,pettingzoo,video,pictures,sc2]'
+	$(BIN)/uv pip install -q --compile-bytecode -p $(BIN)/python -c constraints.txt -e '.[test,plot,pettingzoo,video,pictures,sc2,tensorboard]' \
+	  || $(BIN)/pip install -q -c constraints.txt -e '.[test,plot,pettingzoo,video,pictures,sc2,tensorboard]'
 	touch $@
 
 run: setup

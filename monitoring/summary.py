@@ -16,6 +16,7 @@ _FILES = {
     "metrics.jsonl": "learning metrics of every iteration",
     "checkpoints": "policies, and all that is needed to resume",
     "config.json": "the resolved configuration",
+    "trackers": "the same curves for TensorBoard, W&B or MLflow",
     "logs": "one file per process",
 }
 
