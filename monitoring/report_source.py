@@ -104,7 +104,10 @@ def read(root: Path) -> Run:
     directory, problems = RunDirectory(root), list[str]()
     files = (directory.config, directory.summary, directory.evaluations, directory.metrics)
     if not any(path.is_file() for path in files):
-        raise RunDirectoryError(f"{root} holds no run: {directory.config} is missing")
+        raise RunDirectoryError(
+            f"{root} holds no run: {directory.config.name} is missing; "
+            "name the folder of a run, such as runs/NAME"
+        )
     document = _document(directory.config, problems)
     config = dict(_flat(_table(document.get("config"))))
     summary = _summary(_document(directory.summary, problems))

@@ -24,6 +24,9 @@ ALLOWED = {
     "dm2_dist/envs/smac.py": "seeds of a game that draws its own",
     "dm2_dist/envs/starcraft/game.py": "a line of a log",
     "dm2_dist/envs/skirmish/environment.py": "the name of a replay",
+    "dm2_dist/log_line.py": "when an event happened, for people",
+    "monitoring/tracker_tensorboard.py": "when a point was written, for people",
+    "monitoring/tracker_mlflow.py": "when a point was written, for people",
     # A number that grows; `supervisor` and `roles` may need it to grow past a clock set back.
     "launch/supervisor.py": "incarnations",
     "launch/roles.py": "incarnations",

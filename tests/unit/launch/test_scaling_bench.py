@@ -7,7 +7,7 @@ import pytest
 from dm2_dist import config as configuration
 from dm2_dist.config import ConfigError
 from dm2_dist.envs import sleep
-from launch import cli, scaling_bench, scaling_picture, scaling_run, scaling_table
+from launch import arguments, cli, scaling_bench, scaling_picture, scaling_run, scaling_table
 from launch.host import RunFailedError
 from launch.scaling_bench import Ceilings, Scaling
 from launch.scaling_run import Point, Reading
@@ -128,7 +128,9 @@ def test_numbers_of_actors_are_sorted() -> None:
 def test_the_flags_of_a_run_give_its_configuration(env: str) -> None:
     config = scaling_bench.config_of(env, "5m_vs_6m")
     words = scaling_run.flags_of(config)
-    parsed = cli._parse(cli.ShowConfig, "show-config", words, cli.ShowConfig(cli.base_of(words)))
+    parsed = arguments.parse(
+        cli.ShowConfig, "dm2 show-config", words, cli.ShowConfig(cli.base_of(words))
+    )
     assert configuration.to_json(parsed.run) == configuration.to_json(config)
 
 
