@@ -90,12 +90,21 @@ def main(words: Sequence[str]) -> int:
         with contextlib.suppress(OSError):
             news.write(f"{sentence}\n")
 
+    # Importing a tracker takes a while in which the run that begins needs the processor.
+    while not _recorded(directory) and not _asked_to_end():
+        pass
     feeds = Feeds(directory, words[1:], tell)
     with contextlib.suppress(KeyboardInterrupt):
         while feeds.working and not _asked_to_end():
             feeds.turn()
     feeds.close()
     return 0
+
+
+def _recorded(directory: RunDirectory) -> bool:
+    """Whether there is anything to keep."""
+    files = (directory.metrics, directory.evaluations)
+    return any(file.is_file() and file.stat().st_size for file in files)
 
 
 def _asked_to_end() -> bool:

@@ -61,6 +61,7 @@ def test_what_a_tracker_cannot_do_is_told_and_ends_nothing(root):
 
     (root / "trackers").mkdir()
     (root / "trackers" / "tensorboard").write_text("in the way")
+    (root / "metrics.jsonl").write_text('{"agent": 0, "version": 1, "env_steps": 9}\n')
     trackers = Trackers(root, ("tensorboard",), tell)
     assert heard.wait(60)
     trackers.close(lambda: False)
