@@ -7,6 +7,7 @@ into the Linear that follows, which is exact and leaves only small tensors to di
 """
 
 import math
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from torch import nn
 from dm2_dist import seeding, trajectory
 from dm2_dist.functional import episodes, gru, network_gradient, network_walk
 from dm2_dist.sections import NetworkConfig
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def network_input(slice_: trajectory.Slice, agent: int, num_agents: int) -> trajectory.F32:
@@ -74,7 +77,7 @@ class RecurrentNetwork(nn.Module):
         self.norm_1 = nn.LayerNorm(hidden)
         self.hidden_2 = _linear(hidden, hidden)
         self.norm_2 = nn.LayerNorm(hidden)
-        self.core = nn.GRUCell(hidden, hidden, device="meta").to_empty(device="cpu")
+        self.core = _without_values(nn.GRUCell(hidden, hidden, device="meta"))
         self.core_norm = nn.LayerNorm(hidden)
         self.head = _linear(hidden, output_size)
         self._workspaces: list[network_gradient.Workspace] = []
@@ -239,7 +242,14 @@ class Discriminator(nn.Module):
 
 def _linear(num_inputs: int, num_outputs: int) -> nn.Linear:
     """A layer without values: its owner draws them, and the global generator stays untouched."""
-    return nn.Linear(num_inputs, num_outputs, device="meta").to_empty(device="cpu")
+    return _without_values(nn.Linear(num_inputs, num_outputs, device="meta"))
+
+
+def _without_values(layer: Layer) -> Layer:
+    """Give a layer of device `meta` memory; `to_empty` would import half a second of sympy."""
+    for name, parameter in list(layer.named_parameters(recurse=False)):
+        setattr(layer, name, nn.Parameter(torch.empty(parameter.shape)))
+    return layer
 
 
 def make_policy(
