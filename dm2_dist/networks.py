@@ -246,7 +246,7 @@ def _linear(num_inputs: int, num_outputs: int) -> nn.Linear:
 
 
 def _without_values(layer: Layer) -> Layer:
-    """Give a layer of device `meta` memory; `to_empty` would import half a second of sympy."""
+    """Give a layer of device `meta` memory; `to_empty` runs a slow detour for that device."""
     for name, parameter in list(layer.named_parameters(recurse=False)):
         setattr(layer, name, nn.Parameter(torch.empty(parameter.shape)))
     return layer

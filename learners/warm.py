@@ -5,6 +5,7 @@ The kernels are compiled here, or loaded from disk, so that no learner waits for
 """
 
 import torch
+import torch.fx.experimental.symbolic_shapes  # else the first backward pass does, for half a second
 
 import learners.main  # noqa: F401
 from dm2_dist.comms import slice_body
