@@ -215,7 +215,7 @@ _STALENESS = Section(
         _of_agents(
             "Ratios above the cap",
             "percentunit",
-            "Share of importance ratios that V-trace cut off. async only; otherwise 0.",
+            "Share of importance ratios that were cut off at their cap. 0 at lag 0.",
             "behaviour_ratio_capped_fraction",
             minimum=0,
         ),
