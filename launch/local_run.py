@@ -66,9 +66,9 @@ def run_local(config: RunConfig, options: LocalOptions) -> int:
     host.check_device(config.device)
     # A run that is resumed keeps the tickets that it was started with.
     wishes = Wishes(options.actors, options.ticket_size_given or options.resume)
-    chosen = placement.choose(machine.inspect(), config, spec.num_agents, wishes)
-    config = chosen.config
-    body_size.check(config, spec)
+    largest = body_size.largest_ticket(config, spec, placement.LARGEST_TICKET)
+    chosen = placement.choose(machine.inspect(), config, spec.num_agents, wishes, largest)
+    body_size.check(config := chosen.config, spec)
     metrics_port = host.metrics_port(options.metrics_port)
     root = options.run_dir.absolute()
     directory, lock = run_directory.acquire(root, config, resume=options.resume)

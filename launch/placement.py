@@ -17,7 +17,7 @@ from launch.machine import Machine
 
 _ASLEEP_PER_CORE = 16
 """Actors of a game that sleeps most of the time, for each core."""
-_LARGEST_TICKET = 64
+LARGEST_TICKET = 64
 """Episodes of a ticket in `async`: more do not make an actor faster."""
 _TICKETS_EACH = 2
 """In `async` every actor has at least so many tickets of an iteration, so that none stands idle."""
@@ -60,7 +60,11 @@ class Placement:
 
 
 def choose(
-    machine: Machine, config: RunConfig, agents: int, wishes: Wishes = Wishes()
+    machine: Machine,
+    config: RunConfig,
+    agents: int,
+    wishes: Wishes = Wishes(),
+    largest_ticket: int = LARGEST_TICKET,
 ) -> Placement:
     """Choose what the user left open.
 
@@ -69,6 +73,7 @@ def choose(
         config: of the run.
         agents: K, the number of learners.
         wishes: what the user has said.
+        largest_ticket: episodes or unrolls that may be chosen for a ticket.
     """
     reasons = []
     count = wishes.actors
@@ -77,7 +82,7 @@ def choose(
         reasons.append(f"chose --actors {count}: {why}")
     sized = config
     if config.schedule == "async" and config.env == "skirmish" and not wishes.ticket_size_given:
-        sized = _with_ticket_size(config, count)
+        sized = _with_ticket_size(config, count, largest_ticket)
         size = sized.collection.episodes_per_ticket
         reasons.append(
             f"chose --collection.episodes-per-ticket {size}: {_TICKETS_EACH} tickets or more of an "
@@ -108,11 +113,11 @@ def most_in_memory(machine: Machine, config: RunConfig) -> int:
     return max(1, left // needs.actor_megabytes)
 
 
-def _with_ticket_size(config: RunConfig, actors: int) -> RunConfig:
+def _with_ticket_size(config: RunConfig, actors: int, largest: int) -> RunConfig:
     """Tickets as large as they may be while every actor has some of an iteration."""
     share = config.collection.episodes_per_iteration // (_TICKETS_EACH * actors)
     size = 1
-    while 2 * size <= min(share, _LARGEST_TICKET):
+    while 2 * size <= min(share, largest):
         size *= 2
     return replace(config, collection=replace(config.collection, episodes_per_ticket=size))
 

@@ -7,7 +7,7 @@ from dm2_dist.comms.codec import BODY_LIMIT
 from dm2_dist.config import ConfigError, RunConfig
 from dm2_dist.envs import make
 from dm2_dist.sections import AsynchronyConfig, CollectionConfig
-from launch import body_size, untrained
+from launch import body_size, placement, untrained
 from learners.expectation import expectation_of
 
 SPEC = make.describe("skirmish", "3m")
@@ -57,3 +57,20 @@ def test_the_size_is_that_of_what_is_sent() -> None:
         _, body, _ = slice_body.encode_slice(played)
         expectation = expectation_of(config, SPEC, 0)
         assert len(body) == slice_body.size_of(int(played.length.sum()), 2, expectation)
+
+
+def test_what_is_chosen_for_free_actors_can_be_sent() -> None:
+    large = replace(pieces(20), map="27m_vs_30m", asynchrony=AsynchronyConfig())
+    spec = make.describe("skirmish", large.map)
+    with pytest.raises(ConfigError, match="64 episodes of 180 steps"):
+        body_size.check(sized(large, 64), spec)
+    fitting = body_size.largest_ticket(large, spec, placement.LARGEST_TICKET)
+    assert 1 < fitting < placement.LARGEST_TICKET
+    body_size.check(sized(large, fitting), spec)
+    with pytest.raises(ConfigError):
+        body_size.check(sized(large, 2 * fitting), spec)
+    assert body_size.largest_ticket(pieces(20), SPEC, 64) == 64
+
+
+def sized(config: RunConfig, episodes: int) -> RunConfig:
+    return replace(config, collection=whole(episodes).collection)

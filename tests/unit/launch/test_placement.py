@@ -122,6 +122,8 @@ def test_in_async_tickets_are_as_large_as_every_actor_can_have_two_of() -> None:
     assert size == 16
     assert tickets.tickets_per_iteration(chosen.config) >= 2 * chosen.actors
     assert f"--collection.episodes-per-ticket {size}" in chosen.reasons[1]
+    small = placement.choose(machine(cores=8), free, 5, LEFT_OPEN, largest_ticket=4)
+    assert small.config.collection.episodes_per_ticket == 4
     assert placement.choose(machine(cores=8), free, 5).config == free
     games = presets.in_environment(free, "smac")
     assert placement.choose(machine(cores=8), games, 5, LEFT_OPEN).config == games
