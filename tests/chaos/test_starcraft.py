@@ -165,7 +165,7 @@ IN_BATTLE = [
 ]
 AT_START = [
     "refuse_create",
-    *slow("exit_at_start", "refuse_join", "crash_at=3", "crash_at=5", "hang_at=4"),
+    *slow("exit_at_start", "refuse_join", "crash_at=3", "crash_at=4", "hang_at=4"),
 ]
 IMPATIENT = GamesConfig(answer_seconds=5.0, start_seconds=60.0)
 
