@@ -24,7 +24,6 @@ _ZERO_COPY_BYTES = 64 * 1024
 # As plain integers: operations of enumerations would cost more than the calls they are for.
 _EVENTS, _POLLIN, _POLLOUT = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
 _DONTWAIT = int(zmq.DONTWAIT)
-_MORE = int(zmq.DONTWAIT | zmq.SNDMORE)
 _MEBIBYTE = 1024 * 1024
 _EVERYWHERE = {
     zmq.LINGER: LINGER_MILLISECONDS,
@@ -225,18 +224,15 @@ def writable(socket: Socket) -> bool:
 
 
 def take(socket: Socket) -> list[zmq.Frame] | None:
-    """The frames of the next message, or None when nothing waits."""
-    if not readable(socket):  # to ask is cheaper than to fail
-        return None
+    """The frames of the next message, or None when nothing waits.
+
+    To ask first whether one waits would be cheaper than to fail, but asking a ROUTER fetches the
+    first frame, and libzmq aborts if that connection goes before the others are fetched.
+    """
     try:
-        frame = socket.recv(_DONTWAIT, copy=False)
+        return socket.recv_multipart(_DONTWAIT, copy=False)
     except zmq.Again:
         return None
-    frames = [frame]
-    while frame.more:  # a message arrives whole, so these are there
-        frame = socket.recv(copy=False)
-        frames.append(frame)
-    return frames
 
 
 def to_frames(parts: list[zmq.Frame]) -> Frames | None:
@@ -253,13 +249,10 @@ def to_frames(parts: list[zmq.Frame]) -> Frames | None:
 
 def transmit(socket: Socket, parts: list[bytes], body: Buffer | None) -> bool:
     """Send all frames or none; False if there is nobody to take them."""
-    rest = len(parts) if body is not None else len(parts) - 1
+    frames: list[Buffer] = [*parts] if body is None else [*parts, body]
+    zero_copy = body is not None and len(body) > _ZERO_COPY_BYTES
     try:
-        for part in parts:
-            socket.send(part, _MORE if rest else _DONTWAIT)
-            rest -= 1
-        if body is not None:
-            socket.send(body, _DONTWAIT, copy=len(body) <= _ZERO_COPY_BYTES)
+        socket.send_multipart(frames, _DONTWAIT, copy=not zero_copy)
     except (zmq.Again, zmq.ZMQError) as error:
         if error.errno in (zmq.EAGAIN, zmq.EHOSTUNREACH):
             return False
