@@ -51,6 +51,9 @@ class ParameterCache:
         if before == address:
             return
         if before is not None:
+            # NOTE: a poll fetches the first frame of what waits, and libzmq aborts the process if
+            # that connection is given up before the other frames are read.
+            self.receive()
             self.subscriber.disconnect(before)
         self.subscriber.connect(address)
         self._streams[agent] = address

@@ -222,6 +222,8 @@ class ActorSession:
 
     def _connect(self) -> None:
         """Follow the directory: learners that are new, or that listen elsewhere after a restart."""
+        if not self._run_id:
+            return  # the directory came before the welcome: a learner must be told which run
         for agent, (trajectories, parameters) in self._head.learners.items():
             if agent >= self._num_agents:
                 _LOG.warning("unexpected learner agent=%s", agent)

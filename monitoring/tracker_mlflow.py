@@ -11,8 +11,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
 
-from mlflow.entities import Metric, Param  # type: ignore[import-not-found,unused-ignore]
-from mlflow.tracking import MlflowClient  # type: ignore[import-not-found,unused-ignore]
+from mlflow.entities import Metric, Param
+from mlflow.tracking import MlflowClient
 
 from dm2_dist.run_directory import write_atomically
 

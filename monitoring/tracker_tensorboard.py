@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-not-found,unused-ignore]
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata  # type: ignore[import-not-found,unused-ignore]
-from tensorboard.compat.proto.tensor_pb2 import TensorProto  # type: ignore[import-not-found,unused-ignore]
-from tensorboard.compat.proto.types_pb2 import DT_STRING  # type: ignore[import-not-found,unused-ignore]
-from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-not-found,unused-ignore]
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.types_pb2 import DT_STRING
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from monitoring.tracker import Cursor
 

@@ -10,7 +10,7 @@ from typing import Any
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
-import wandb  # type: ignore[import-not-found,unused-ignore]
+import wandb
 
 from dm2_dist.run_directory import write_atomically
 

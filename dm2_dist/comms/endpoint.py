@@ -224,11 +224,7 @@ def writable(socket: Socket) -> bool:
 
 
 def take(socket: Socket) -> list[zmq.Frame] | None:
-    """The frames of the next message, or None when nothing waits.
-
-    To ask first whether one waits would be cheaper than to fail, but asking a ROUTER fetches the
-    first frame, and libzmq aborts if that connection goes before the others are fetched.
-    """
+    """The frames of the next message, or None when nothing waits."""
     try:
         return socket.recv_multipart(_DONTWAIT, copy=False)
     except zmq.Again:
