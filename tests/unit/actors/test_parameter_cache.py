@@ -1,11 +1,13 @@
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from actors.parameter_cache import KEPT_VERSIONS, ParameterCache
 from dm2_dist.comms import codec, messages
-from dm2_dist.comms.sockets import close_context
+from dm2_dist.comms.sockets import Poller, Publisher, close_context
 
 
 @pytest.fixture
@@ -68,3 +70,24 @@ def test_a_version_is_decoded_once_and_anew_when_it_was_replaced(cache: Paramete
     assert values([5, 4]) == [5.0, 14.0]
     hold(0, 5, 99.0)
     assert values([5, 4]) == [99.0, 14.0]
+
+
+def test_what_a_poll_has_begun_to_fetch_is_read_before_its_learner_is_left(
+    cache: ParameterCache, tmp_path: Path
+) -> None:
+    """libzmq would end this very process."""
+    publisher = Publisher(f"ipc://{tmp_path}/old")
+    poller = Poller()
+    poller.add(cache.subscriber)
+    cache.follow(0, publisher.address)
+    body, digest = codec.encode_parameters({"w": np.ones(1, np.float32)})
+    deadline = time.monotonic() + 20.0
+    while not poller.wait(0.05):
+        assert time.monotonic() < deadline
+        publisher.publish(messages.Parameters(agent=0, version=3, digest=digest), body)
+    cache.follow(0, f"ipc://{tmp_path}/new")
+    assert cache.missing([3, 0]) == [1]
+    for _ in range(10):
+        poller.wait(0.01)
+        cache.receive()
+    publisher.close()
