@@ -171,10 +171,3 @@ def starts(length: I32) -> npt.NDArray[np.int64]:
     """The first observation row of every episode or piece, int64 [E]."""
     num_rows = length.astype(np.int64) + 1
     return np.cumsum(num_rows) - num_rows
-
-
-def first_rows(length: I32) -> npt.NDArray[np.bool_]:
-    """True on the first observation row of every episode, bool [N]."""
-    first = np.zeros(int(length.sum()) + length.shape[0], dtype=np.bool_)
-    first[starts(length)] = True
-    return first

@@ -13,13 +13,13 @@ LENGTHS = st.lists(st.integers(1, 6), min_size=1, max_size=5)
 @given(LENGTHS)
 def test_rows_are_those_of_episodes_laid_end_to_end(lengths):
     length = np.array(lengths, dtype=np.int32)
-    action_rows, first_rows, row = [], [], 0
+    action_rows, starts, row = [], [], 0
     for steps in lengths:
-        first_rows += [True] + [False] * steps
+        starts.append(row)
         action_rows += range(row, row + steps)
         row += steps + 1
     assert trajectory.action_rows(length).tolist() == action_rows
-    assert trajectory.first_rows(length).tolist() == first_rows
+    assert trajectory.starts(length).tolist() == starts
 
 
 @given(LENGTHS)

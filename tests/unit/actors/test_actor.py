@@ -295,7 +295,7 @@ def test_the_dead_stay_dead_and_can_do_nothing(played):
 def test_the_first_observation_is_the_one_after_the_reset(played, battles):
     battles.reset(np.array(TICKET.seeds, dtype=np.uint64))
     for agent, part in enumerate(played):
-        first = trajectory.first_rows(part.length)
+        first = trajectory.starts(part.length)
         np.testing.assert_array_equal(part.observation[first], battles.observation[:, agent])
         np.testing.assert_array_equal(
             part.available_actions[first], battles.available_actions[:, agent]
